@@ -1,0 +1,275 @@
+//! Writing documents to the target, and learning what became of each.
+//!
+//! Every write says `pipeline=_none`, or documents would be transformed a second time. Nothing here is repeated: a bulk
+//! whose outcome is unknown may still be running, and [`Cluster::bulk_running`] tells.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::Value;
+use slipstream_model::{Change, IndexName, Op};
+
+use crate::answer::Refusal;
+use crate::client::{Call, Cluster};
+use crate::encode;
+pub use crate::encode::{BulkItem, fits_bulk};
+use crate::error::{ClusterError, ErrorKind, Result};
+use crate::path;
+
+/// What became of one write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ItemOutcome {
+    /// Done; for a delete also if there was nothing to delete.
+    Applied,
+    /// The target has a higher version.
+    Conflict,
+    /// Not done, and worth trying again.
+    Retry(RetryReason, String),
+    /// Refused for what it is.
+    Rejected(ItemError),
+    /// There is no such index. Engines create a missing index when something is written to it unless
+    /// `action.auto_create_index` forbids it, so this does not always show.
+    IndexMissing,
+}
+
+/// Why a write should be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RetryReason {
+    /// The cluster is too busy (429).
+    Throttled,
+    /// A shard or node is not there, or failed (5xx).
+    Unavailable,
+    /// The index takes no writes: a block, the disk flood stage, or it is closed.
+    Blocked,
+}
+
+/// Why the target refused a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemError {
+    /// The status.
+    pub status: u16,
+    /// The engine's name for it, such as `mapper_parsing_exception`.
+    pub kind: String,
+    /// The engine's words, causes included.
+    pub reason: String,
+}
+
+#[derive(Deserialize)]
+struct BulkAnswer {
+    #[serde(default)]
+    items: Vec<ItemAnswer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ItemAnswer {
+    Index(ItemResult),
+    Create(ItemResult),
+    Delete(ItemResult),
+}
+
+#[derive(Deserialize)]
+struct ItemResult {
+    status: u16,
+    error: Option<Value>,
+}
+
+impl ItemOutcome {
+    /// Reads the status of one write and the error that came with it.
+    fn of(status: u16, refusal: Option<Refusal>, delete: bool) -> ItemOutcome {
+        let Some(refusal) = refusal else {
+            return match status {
+                200..=299 => ItemOutcome::Applied,
+                404 if delete => ItemOutcome::Applied,
+                409 => ItemOutcome::Conflict,
+                _ => ItemOutcome::rejected(status, Refusal::default()),
+            };
+        };
+        let retry = |reason| ItemOutcome::Retry(reason, refusal.reason.clone());
+        match refusal.classify(status) {
+            ErrorKind::Blocked | ErrorKind::IndexClosed => retry(RetryReason::Blocked),
+            ErrorKind::Throttled => retry(RetryReason::Throttled),
+            ErrorKind::Server | ErrorKind::Unknown | ErrorKind::Incomplete => retry(RetryReason::Unavailable),
+            ErrorKind::Conflict => ItemOutcome::Conflict,
+            ErrorKind::NotFound if refusal.kind.as_deref() == Some("index_not_found_exception") => {
+                ItemOutcome::IndexMissing
+            }
+            _ => ItemOutcome::rejected(status, refusal),
+        }
+    }
+
+    fn rejected(status: u16, refusal: Refusal) -> ItemOutcome {
+        ItemOutcome::Rejected(ItemError {
+            status,
+            kind: refusal.kind.unwrap_or_default(),
+            reason: refusal.reason,
+        })
+    }
+}
+
+impl Cluster {
+    /// Writes documents; one outcome for each item, in order. `opaque_id` marks the request for
+    /// [`Cluster::bulk_running`].
+    ///
+    /// # Errors
+    /// Errors are about the request as a whole. [`ErrorKind::Unknown`]: any part of it may have been carried out, or
+    /// still be. [`ErrorKind::BadRequest`] without a request sent: an item cannot go by bulk (see [`fits_bulk`]).
+    pub async fn bulk(
+        &self,
+        index: &IndexName,
+        items: &[BulkItem<'_>],
+        opaque_id: &str,
+    ) -> Result<Vec<ItemOutcome>> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let body = encode::body(items).map_err(|at| {
+            let reason = format!("item {at} of a bulk for [{index}] is no index operation or spans lines");
+            ClusterError::new(ErrorKind::BadRequest, self.url(), reason)
+        })?;
+        let call = Call::post(
+            format!("/{}/_bulk", self.segment(index)?),
+            format!(
+                "pipeline=_none&timeout={}&filter_path=items.*.status,items.*.error",
+                self.shard_wait()
+            ),
+        )
+        .heavy()
+        .opaque_id(opaque_id)
+        .body(body, "application/x-ndjson");
+        // Once the engine has answered 200, a broken answer leaves the outcome unknown.
+        let answer = self.ok(&call).await?;
+        let BulkAnswer { items: results } = self.parse(&call, &answer.body)?;
+        if results.len() != items.len() {
+            let reason = format!("{} items were sent and {} answered", items.len(), results.len());
+            return Err(self.error(ErrorKind::Protocol, &call).with_reason(reason));
+        }
+        results
+            .into_iter()
+            .zip(items)
+            .map(|(result, item)| match (result, item) {
+                (ItemAnswer::Index(result) | ItemAnswer::Create(result), BulkItem::Index { .. }) => Ok(
+                    ItemOutcome::of(result.status, result.error.as_ref().map(Refusal::of_value), false),
+                ),
+                (ItemAnswer::Delete(result), BulkItem::Delete { .. }) => Ok(ItemOutcome::of(
+                    result.status,
+                    result.error.as_ref().map(Refusal::of_value),
+                    true,
+                )),
+                _ => Err(self
+                    .error(ErrorKind::Protocol, &call)
+                    .with_reason("items are answered out of order")),
+            })
+            .collect()
+    }
+
+    /// Writes one document by a request of its own, for sources that do not [fit into a bulk](fits_bulk). Any id works.
+    ///
+    /// # Errors
+    /// As for [`Cluster::bulk`]. Engines limit the length of a request line to 4 KiB, which a very long routing value
+    /// exceeds: [`ErrorKind::BadRequest`].
+    pub async fn put_document(&self, index: &IndexName, op: &Op, opaque_id: &str) -> Result<ItemOutcome> {
+        let Change::Index { source } = &op.change else {
+            let reason = format!("operation {} for [{index}] is no index operation", op.seq_no);
+            return Err(ClusterError::new(ErrorKind::BadRequest, self.url(), reason));
+        };
+        let call = self
+            .put_call(index, op, source.clone())?
+            .heavy()
+            .opaque_id(opaque_id);
+        let answer = self.send(&call).await?;
+        if (200..300).contains(&answer.status) {
+            return Ok(ItemOutcome::Applied);
+        }
+        let error = self.refused(&call, &answer);
+        if error.engine_type().is_none()
+            || matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::Forbidden)
+        {
+            return Err(error);
+        }
+        Ok(ItemOutcome::of(
+            answer.status,
+            Some(Refusal::of_body(&answer.body)),
+            false,
+        ))
+    }
+
+    fn put_call(&self, index: &IndexName, op: &Op, source: Bytes) -> Result<Call> {
+        let segment = self.segment(index)?;
+        let mut query = format!(
+            "version={}&version_type=external_gte&pipeline=_none&timeout={}",
+            op.version,
+            self.shard_wait()
+        );
+        if let Some(routing) = &op.doc.routing {
+            query.push_str("&routing=");
+            query.push_str(&path::encode(routing));
+        }
+        let call = if matches!(op.doc.id.as_str(), "." | "..") {
+            // URLs take such a segment, encoded or not, for a step up the path. The engines also read an id from the
+            // parameters.
+            query.push_str("&op_type=index&id=");
+            query.push_str(&op.doc.id);
+            Call::post(format!("/{segment}/_doc"), query)
+        } else {
+            Call::put(format!("/{segment}/_doc/{}", path::encode(&op.doc.id)), query)
+        };
+        Ok(call.body(source, "application/json"))
+    }
+
+    /// How long the engine itself waits for a shard: well below our own deadline, so that it is the engine that says
+    /// so, with an outcome that is known.
+    fn shard_wait(&self) -> String {
+        format!(
+            "{}ms",
+            (self.timeouts().bulk / 2)
+                .max(Duration::from_millis(1))
+                .as_millis()
+        )
+    }
+
+    /// Whether a write that was sent under this id is still running anywhere in the cluster.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Incomplete`] if a node did not tell.
+    pub async fn bulk_running(&self, opaque_id: &str) -> Result<bool> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            tasks: Vec<Task>,
+            #[serde(default)]
+            node_failures: Vec<Value>,
+            #[serde(default)]
+            task_failures: Vec<Value>,
+        }
+        #[derive(Deserialize)]
+        struct Task {
+            #[serde(default)]
+            headers: Headers,
+        }
+        #[derive(Deserialize, Default)]
+        struct Headers {
+            #[serde(rename = "X-Opaque-Id")]
+            opaque_id: Option<String>,
+        }
+        let call = Call::get("/_tasks", "actions=indices:data/write/bulk*&group_by=none");
+        let answer: Answer = self.json(&call).await?;
+        if answer
+            .tasks
+            .iter()
+            .any(|task| task.headers.opaque_id.as_deref() == Some(opaque_id))
+        {
+            return Ok(true);
+        }
+        let failures = answer.node_failures.iter().chain(&answer.task_failures);
+        if let Some(first) = failures.map(Refusal::of_value).next() {
+            let reason = format!("a node did not tell its tasks: {}", first.reason);
+            return Err(self
+                .error(ErrorKind::Incomplete, &call)
+                .with_reason(reason)
+                .with_engine_type(first.kind));
+        }
+        Ok(false)
+    }
+}

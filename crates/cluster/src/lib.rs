@@ -1,0 +1,34 @@
+//! One REST client for Elasticsearch and OpenSearch, with exactly the calls that replication makes.
+//!
+//! What it guarantees: an answer is either complete or an error (a search that one shard did not answer is
+//! [`ErrorKind::Incomplete`], never a shorter page); sources pass byte for byte; no answer is read beyond a bound; only
+//! reads without side effects are repeated, a bulk never; and an error says which request failed, why, and whether the
+//! request may have been carried out.
+
+mod answer;
+mod bulk;
+mod census;
+mod client;
+mod config;
+mod encode;
+mod error;
+mod identity;
+mod pages;
+mod path;
+mod scan;
+mod searcher;
+mod slicer;
+mod state;
+mod stats;
+mod target;
+mod tls;
+
+pub use bulk::{BulkItem, ItemError, ItemOutcome, RetryReason, fits_bulk};
+pub use client::Cluster;
+pub use config::{Auth, ClientCert, ClusterConfig, Secret, Timeouts};
+pub use error::{ClusterError, ErrorKind, Result};
+pub use identity::{ClusterIdentity, Engine, EngineVersion};
+pub use pages::{Page, PageQuery};
+pub use searcher::{PitId, Searcher};
+pub use state::{IndexDescription, IndexState, MetadataVersions};
+pub use stats::{IndexSeqStats, ShardSeqStats};

@@ -1,0 +1,216 @@
+//! The agent behind the handle: which indices are followed, by which tasks, and the rules for starting another.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use slipstream_cluster::Cluster;
+use slipstream_model::{IndexName, Phase, Reason};
+use slipstream_store::{Definition, LeaderAlias, Store};
+use slipstream_wire::tls::ClientTls;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::apply::Gate;
+use crate::budget::Budget;
+use crate::control::{ControlError, IndexStatus, Leaders, StartRequest};
+use crate::index::{Command, IndexHandle, IndexTask, TaskContext, check, describe};
+use crate::leaders::{LeaderBook, LeaderError};
+use crate::FollowerConfig;
+
+/// How long a request waits for its index task; the task goes on all the same.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bulks that the target gets at once, over all indices.
+const MOST_BULKS: usize = 16;
+
+/// The agent.
+pub(crate) struct Agent {
+    context: TaskContext,
+    indices: Arc<Mutex<BTreeMap<IndexName, IndexHandle>>>,
+    /// Names for which a start is being checked: two requests for one name must not both pass.
+    starting: Mutex<std::collections::BTreeSet<IndexName>>,
+    tasks: TaskTracker,
+}
+
+impl Agent {
+    pub(crate) async fn start(
+        cluster: Cluster,
+        store: Store,
+        tls: ClientTls,
+        configured: Leaders,
+        config: &FollowerConfig,
+        shutdown: CancellationToken,
+    ) -> Result<Agent, ControlError> {
+        let reading = store.clone();
+        let (definitions, registered) =
+            crate::blocking(move || Ok((reading.definitions()?, reading.leaders()?))).await?;
+        let registered = registered.into_iter().map(|leader| (leader.alias, leader.agents)).collect();
+        let context = TaskContext {
+            cluster,
+            store,
+            leaders: Arc::new(LeaderBook::new(tls, configured, registered)),
+            gate: Arc::new(Gate::new(MOST_BULKS)),
+            budget: Budget::new(config.memory_bytes),
+            lanes_per_shard: config.lanes_per_shard.max(1),
+            refresh_millis: config.refresh_millis,
+            shutdown,
+        };
+        let agent = Agent {
+            context,
+            indices: Arc::default(),
+            starting: Mutex::default(),
+            tasks: TaskTracker::new(),
+        };
+        for definition in definitions {
+            agent.spawn(definition, None);
+        }
+        Ok(agent)
+    }
+
+    fn spawn(&self, definition: Definition, started: Option<oneshot::Sender<Result<(), ControlError>>>) {
+        let name = definition.follower_index.clone();
+        let (task, handle) = IndexTask::new(self.context.clone(), definition, started);
+        lock(&self.indices).insert(name, handle);
+        let indices = Arc::clone(&self.indices);
+        self.tasks.spawn(async move {
+            let name = task.run().await;
+            lock(&indices).remove(&name);
+        });
+    }
+
+    pub(crate) async fn follow(&self, request: StartRequest) -> Result<(), ControlError> {
+        let name = request.follower_index.clone();
+        if lock(&self.indices).contains_key(&name) || !lock(&self.starting).insert(name.clone()) {
+            return Err(ControlError::FollowerExists(name));
+        }
+        let _turn = Starting { agent: self, name: name.clone() };
+        let link = self.context.leaders.link(&request.leader_alias).map_err(|error| match error {
+            LeaderError::Unknown(alias) => ControlError::NoSuchLeader(alias),
+            error => ControlError::Unavailable(crate::chain(&error)),
+        })?;
+        let leader = describe(&link, &request.leader_index).await?;
+        check(&request.leader_index, &leader)?;
+        let exists = self.context.cluster.exists(&name).await;
+        if exists.map_err(|e| ControlError::Unavailable(format!("the target cluster: {}", crate::chain(&e))))? {
+            return Err(ControlError::FollowerExists(name));
+        }
+        let definition = Definition {
+            follower_index: name.clone(),
+            leader_alias: request.leader_alias,
+            leader_index: request.leader_index,
+            leader_index_uuid: Some(leader.uuid),
+            leader_cluster_uuid: Some(leader.cluster),
+            follower_index_uuid: None,
+            phase: Phase::Init,
+            resume_phase: Phase::Bootstrapping,
+            reason: Reason::new(Reason::USER),
+            overrides: request.overrides,
+            shards: leader.shards,
+            started_at_millis: now_millis(),
+        };
+        let (store, stored) = (self.context.store.clone(), definition.clone());
+        crate::blocking(move || {
+            // Left from an index that this name had before, had its stop been cut short.
+            store.remove_index(&stored.follower_index)?;
+            store.put_definition(&stored)
+        })
+        .await?;
+        let (started, outcome) = oneshot::channel();
+        self.spawn(definition, Some(started));
+        self.answer(outcome, &name).await
+    }
+
+    pub(crate) async fn command(
+        &self,
+        index: &IndexName,
+        make: impl FnOnce(oneshot::Sender<Result<(), ControlError>>) -> Command,
+    ) -> Result<(), ControlError> {
+        let handle = lock(&self.indices).get(index).cloned();
+        let handle = handle.ok_or_else(|| ControlError::NotReplicating(index.clone()))?;
+        let (reply, outcome) = oneshot::channel();
+        if handle.commands.send(make(reply)).await.is_err() {
+            return Err(ControlError::NotReplicating(index.clone()));
+        }
+        self.answer(outcome, index).await
+    }
+
+    async fn answer(
+        &self,
+        outcome: oneshot::Receiver<Result<(), ControlError>>,
+        index: &IndexName,
+    ) -> Result<(), ControlError> {
+        match timeout(PATIENCE, outcome).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(ControlError::Unavailable(format!("the agent is shutting down; [{index}] goes on later"))),
+            Err(_) => {
+                let waiting = self.status(index).and_then(|status| status.waiting_for);
+                let waiting = waiting.unwrap_or_else(|| "its work to end".to_owned());
+                Err(ControlError::Unavailable(format!("[{index}] is still waiting for {waiting}; it goes on by itself")))
+            }
+        }
+    }
+
+    pub(crate) fn status(&self, index: &IndexName) -> Option<IndexStatus> {
+        let handle = lock(&self.indices).get(index).cloned();
+        handle.map(|handle| handle.status())
+    }
+
+    pub(crate) fn list(&self) -> Vec<IndexStatus> {
+        let handles: Vec<IndexHandle> = lock(&self.indices).values().cloned().collect();
+        handles.iter().map(IndexHandle::status).collect()
+    }
+
+    pub(crate) async fn set_leader(&self, alias: &str, agents: Option<Vec<String>>) -> Result<(), ControlError> {
+        if agents.is_none()
+            && let Some(user) = self.list().into_iter().find(|index| index.leader_alias == alias)
+        {
+            return Err(ControlError::LeaderInUse { alias: alias.to_owned(), index: user.follower_index });
+        }
+        for address in agents.iter().flatten() {
+            slipstream_wire::connect::check_address(address).map_err(|e| ControlError::Invalid(e.to_string()))?;
+        }
+        let (store, name, stored) = (self.context.store.clone(), alias.to_owned(), agents.clone());
+        crate::blocking(move || match stored {
+            Some(agents) => store.put_leader(&LeaderAlias { alias: name, agents }),
+            None => store.remove_leader(&name),
+        })
+        .await?;
+        self.context.leaders.set(alias, agents);
+        Ok(())
+    }
+
+    pub(crate) fn leaders(&self) -> Leaders {
+        self.context.leaders.all()
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.context.cluster
+    }
+
+    pub(crate) async fn stopped(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Gives a name back when its start is decided.
+struct Starting<'a> {
+    agent: &'a Agent,
+    name: IndexName,
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        lock(&self.agent.starting).remove(&self.name);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn now_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

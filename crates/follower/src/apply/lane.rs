@@ -1,0 +1,230 @@
+//! One lane: takes writes in order, sends one bulk at a time, and does not let go of a write before the target took it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipstream_cluster::{Cluster, ErrorKind, ItemOutcome, RetryReason, fits_bulk};
+use slipstream_model::{Change, IndexName, ShardKey};
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use super::outcome::{Leftover, sort};
+use super::{ApplyError, Gate, Write};
+use crate::backoff::Backoff;
+use crate::metrics;
+use crate::status::ShardCell;
+
+/// What a lane needs of its surroundings.
+#[derive(Clone)]
+pub(crate) struct LaneContext {
+    pub(crate) cluster: Cluster,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) index: IndexName,
+    pub(crate) shard: ShardKey,
+    pub(crate) status: Arc<ShardCell>,
+}
+
+/// A portion of a batch on its way through a lane.
+pub(crate) struct Portion {
+    /// Which batch it belongs to.
+    pub(crate) batch: u64,
+    pub(crate) writes: Vec<Write>,
+}
+
+/// A portion that is applied and durable, or why it cannot be.
+pub(crate) type Applied = Result<u64, ApplyError>;
+
+/// A lane's name on the target (`X-Opaque-Id`): the same in each life of the agent, so that a new life can wait for what
+/// the last one left running.
+pub(crate) struct Lane {
+    pub(crate) opaque_id: String,
+    pub(crate) context: LaneContext,
+}
+
+/// A bulk holds at most this many bytes of operations.
+const BULK_BYTES: usize = 4 * 1024 * 1024;
+/// And at most this many operations.
+const BULK_OPS: usize = 5_000;
+
+impl Lane {
+    /// Waits until nothing that an earlier life of this lane sent is running on the target.
+    pub(crate) async fn settle(&self) {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+        loop {
+            match self.context.cluster.bulk_running(&self.opaque_id).await {
+                Ok(false) => return,
+                Ok(true) => self.context.status.wait_for("the target to finish an earlier bulk"),
+                Err(error) => self.context.status.wait_for(&format!("the target: {}", crate::chain(&error))),
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
+    /// Applies portions until the sender is gone. After an error the lane is spent: its later writes must not overtake.
+    ///
+    /// The session lets a lane end by dropping the sender and waiting, never by dropping the lane's future in the middle
+    /// of a bulk: an abandoned bulk could land after writes of the next session.
+    pub(crate) async fn run(self, mut portions: mpsc::Receiver<Portion>, done: mpsc::Sender<Applied>) {
+        while let Some(portion) = portions.recv().await {
+            let mut batches = vec![portion.batch];
+            let mut writes = portion.writes;
+            let mut bytes: usize = writes.iter().map(Write::weight).sum();
+            // Under load, fill the bulk from what is already waiting.
+            while bytes < BULK_BYTES / 2 && writes.len() < BULK_OPS / 2 {
+                let Ok(more) = portions.try_recv() else { break };
+                bytes += more.writes.iter().map(Write::weight).sum::<usize>();
+                batches.push(more.batch);
+                writes.extend(more.writes);
+            }
+            let result = self.apply(writes).await;
+            let failed = result.is_err();
+            for batch in batches {
+                let answer = if failed { None } else { Some(Ok(batch)) };
+                if let Some(answer) = answer
+                    && done.send(answer).await.is_err()
+                {
+                    return;
+                }
+            }
+            if let Err(error) = result {
+                // The session may be gone already; then nobody needs to know.
+                let _ = done.send(Err(error)).await;
+                return;
+            }
+        }
+    }
+
+    /// Applies writes in order, in as many requests as their sizes and kinds take.
+    async fn apply(&self, writes: Vec<Write>) -> Result<(), ApplyError> {
+        let mut bulk = Vec::new();
+        let mut bytes = 0;
+        for write in writes {
+            if needs_own_request(&write) {
+                self.bulk(std::mem::take(&mut bulk)).await?;
+                bytes = 0;
+                self.bulk(vec![write]).await?;
+                continue;
+            }
+            let weight = write.weight();
+            if !bulk.is_empty() && (bytes + weight > BULK_BYTES || bulk.len() >= BULK_OPS) {
+                self.bulk(std::mem::take(&mut bulk)).await?;
+                bytes = 0;
+            }
+            bytes += weight;
+            bulk.push(write);
+        }
+        self.bulk(bulk).await
+    }
+
+    /// One request, repeated for what the target turns away, until all of it is applied.
+    async fn bulk(&self, mut writes: Vec<Write>) -> Result<(), ApplyError> {
+        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+        while !writes.is_empty() {
+            let count = writes.len() as u64;
+            let leftover = self.send(writes).await?;
+            if leftover.index_missing {
+                return Err(ApplyError::IndexMissing(self.context.shard.clone()));
+            }
+            if let Some((write, error)) = leftover.rejected {
+                return Err(self.rejected(&write, format!("{}: {}", error.kind, error.reason)));
+            }
+            self.context.status.wrote(count - leftover.again.len() as u64);
+            if !leftover.conflicts.is_empty() {
+                self.win_conflicts(leftover.conflicts).await?;
+            }
+            writes = leftover.again;
+            match leftover.reason {
+                None => self.context.gate.went_through(),
+                Some((reason, text)) => {
+                    self.turned_away(reason, &text);
+                    sleep(backoff.next()).await;
+                }
+            }
+        }
+        self.context.status.moving();
+        Ok(())
+    }
+
+    fn turned_away(&self, reason: RetryReason, text: &str) {
+        let label = match reason {
+            RetryReason::Throttled => "throttled",
+            RetryReason::Unavailable => "unavailable",
+            RetryReason::Blocked => "blocked",
+        };
+        metrics::bulk_retry(label);
+        self.context.status.retried();
+        self.context.status.wait_for(&format!("the target ({label}): {text}"));
+        if matches!(reason, RetryReason::Throttled) {
+            self.context.gate.pushed_back();
+        }
+    }
+
+    pub(super) fn rejected(&self, write: &Write, reason: String) -> ApplyError {
+        let seq_no = match write {
+            Write::Op(op) => op.seq_no,
+            Write::Gone(seq_no, _) => *seq_no,
+        };
+        ApplyError::Rejected { shard: self.context.shard.clone(), id: write.doc().id.clone(), seq_no, reason }
+    }
+
+    /// Sends writes until the request as a whole has an answer, and sorts it.
+    pub(super) async fn send(&self, writes: Vec<Write>) -> Result<Leftover, ApplyError> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            let answer = {
+                let _place = self.context.gate.enter().await;
+                self.request(&writes).await
+            };
+            let error = match answer {
+                Ok(outcomes) => return Ok(sort(writes, outcomes)),
+                Err(error) => error,
+            };
+            let (label, settle) = match error.kind {
+                ErrorKind::Throttled => {
+                    self.context.gate.pushed_back();
+                    ("throttled", false)
+                }
+                ErrorKind::Unreachable => ("unreachable", false),
+                ErrorKind::Blocked => ("blocked", false),
+                ErrorKind::Unauthorized | ErrorKind::Forbidden => ("forbidden", false),
+                ErrorKind::Unknown | ErrorKind::Server | ErrorKind::Protocol => ("unknown", true),
+                ErrorKind::NotFound => return Err(ApplyError::IndexMissing(self.context.shard.clone())),
+                ErrorKind::TooLarge if writes.len() > 1 => return self.halves(writes).await,
+                _ => return Err(ApplyError::Target { shard: self.context.shard.clone(), source: error }),
+            };
+            metrics::bulk_retry(label);
+            self.context.status.retried();
+            self.context.status.wait_for(&format!("the target: {}", crate::chain(&error)));
+            sleep(backoff.next()).await;
+            if settle {
+                self.settle().await;
+            }
+        }
+    }
+
+    /// The target refuses requests of this size: sends the halves one after the other.
+    async fn halves(&self, mut writes: Vec<Write>) -> Result<Leftover, ApplyError> {
+        let back = writes.split_off(writes.len() / 2);
+        Box::pin(self.bulk(writes)).await?;
+        Box::pin(self.send(back)).await
+    }
+
+    async fn request(&self, writes: &[Write]) -> Result<Vec<ItemOutcome>, slipstream_cluster::ClusterError> {
+        let (cluster, index, id) = (&self.context.cluster, &self.context.index, self.opaque_id.as_str());
+        if let [single @ Write::Op(op)] = writes
+            && needs_own_request(single)
+        {
+            return Ok(vec![cluster.put_document(index, op, id).await?]);
+        }
+        let items: Vec<_> = writes.iter().map(Write::item).collect();
+        cluster.bulk(index, &items, id).await
+    }
+}
+
+/// A bulk is lines: a source with a raw newline cannot go in one and stay byte-exact.
+fn needs_own_request(write: &Write) -> bool {
+    match write {
+        Write::Op(op) => matches!(&op.change, Change::Index { source } if !fits_bulk(source)),
+        Write::Gone(..) => false,
+    }
+}

@@ -1,0 +1,118 @@
+//! What an operator can ask of the follower agent, whichever way: REST, command line or a test.
+//!
+//! Every refusal is a [`ControlError`] that says whose mistake it is, in the incumbent's words where it has some, so that
+//! existing scripts recognise them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use slipstream_model::settings::Settings;
+use slipstream_model::{IndexName, Phase, Reason};
+use thiserror::Error;
+
+/// A request to follow an index.
+#[derive(Debug, Clone)]
+pub struct StartRequest {
+    /// Name of the index to be made on the target.
+    pub follower_index: IndexName,
+    /// A registered leader.
+    pub leader_alias: String,
+    /// Name of a concrete index there.
+    pub leader_index: IndexName,
+    /// Index settings that differ from the leader's on purpose; flat, with `index.` prefix.
+    pub overrides: Settings,
+}
+
+/// Where one following index stands. Everything in it is true at the time of the answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct IndexStatus {
+    /// The index on the target.
+    pub follower_index: IndexName,
+    /// The leader it follows.
+    pub leader_alias: String,
+    /// The index there.
+    pub leader_index: IndexName,
+    /// State of the state machine.
+    pub phase: Phase,
+    /// Why it is in that state.
+    pub reason: Reason,
+    /// What keeps it from moving right now although it would move (target throttles, leader unreachable, …).
+    pub waiting_for: Option<String>,
+    /// Milliseconds since 1970 at which replication was started.
+    pub started_at_millis: u64,
+    /// One entry a shard that has been opened.
+    pub shards: Vec<ShardStatus>,
+    /// Things an operator should know although replication goes on (a setting that the target does not know, …).
+    pub warnings: Vec<String>,
+}
+
+/// Where one shard stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShardStatus {
+    /// The shard's number.
+    pub shard: u32,
+    /// What the leader has acknowledged, as last heard; -1 for none.
+    pub leader_checkpoint: i64,
+    /// What is durable on the target; -1 for none.
+    pub follower_checkpoint: i64,
+    /// How far the current scan has come; equals `follower_checkpoint` between scans.
+    pub scanned: i64,
+    /// Where the first scan will end; `None` once it has.
+    pub bootstrap_through: Option<i64>,
+    /// Which reader serves the shard and why; `None` while no stream is open.
+    pub reader: Option<String>,
+    /// Age of the oldest acknowledged leader operation that is not yet readable on the target, in seconds.
+    pub lag_seconds: f64,
+    /// Operations applied since the agent started.
+    pub operations_written: u64,
+    /// Bytes of operations received since the agent started.
+    pub bytes_read: u64,
+    /// Bulk requests or items that the target turned away and that were tried again.
+    pub retries: u64,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Error)]
+pub enum ControlError {
+    /// Nothing replicates into this index.
+    #[error("No replication in progress for index:{0}")]
+    NotReplicating(IndexName),
+    /// The alias is not registered.
+    #[error("no such remote cluster: [{0}]")]
+    NoSuchLeader(String),
+    /// The leader has no such index, or the name is an alias there.
+    #[error("no such index [{0}]")]
+    NoSuchLeaderIndex(IndexName),
+    /// The follower index exists already.
+    #[error("Cant use same index again for replication. Delete the index:{0}")]
+    FollowerExists(IndexName),
+    /// Pausing what is paused.
+    #[error("Index {0} is already paused")]
+    AlreadyPaused(IndexName),
+    /// Resuming what runs.
+    #[error("Replication on Index {0} is already running")]
+    AlreadyRunning(IndexName),
+    /// The request cannot be carried out as it is.
+    #[error("{0}")]
+    Invalid(String),
+    /// The leader may not be read by us.
+    #[error("{0}")]
+    Forbidden(String),
+    /// An alias is still used by a following index.
+    #[error("leader [{alias}] is still followed by [{index}]: stop that first")]
+    LeaderInUse {
+        /// The alias.
+        alias: String,
+        /// One of the indices that follow it.
+        index: IndexName,
+    },
+    /// The leader or the target did not answer; trying again may help.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The agent's own store failed.
+    #[error("the agent's store failed: {0}")]
+    Store(#[from] slipstream_store::StoreError),
+}
+
+/// Registered leaders: alias → addresses of their agents.
+pub type Leaders = BTreeMap<String, Vec<String>>;

@@ -1,0 +1,77 @@
+//! What the leader says of an index, checked where it arrives.
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use slipstream_model::settings::Settings;
+use slipstream_model::{ClusterUuid, IndexName, IndexUuid};
+use slipstream_wire::v1;
+use thiserror::Error;
+use tonic::Code;
+
+use crate::leaders::{LeaderError, LeaderLink};
+
+/// The leader index as it is now.
+#[derive(Debug, Clone)]
+pub(crate) struct Description {
+    pub(crate) uuid: IndexUuid,
+    pub(crate) cluster: ClusterUuid,
+    pub(crate) shards: u32,
+    pub(crate) routing_shards: u32,
+    pub(crate) open: bool,
+    /// Why it can't be replicated exactly.
+    pub(crate) unsupported: Option<String>,
+    pub(crate) versions: v1::MetadataVersions,
+    pub(crate) mapping: Box<RawValue>,
+    pub(crate) settings: Settings,
+    pub(crate) aliases: Map<String, Value>,
+}
+
+/// Why there is no description.
+#[derive(Debug, Error)]
+pub(crate) enum DescribeError {
+    /// No agent of the leader serves us.
+    #[error(transparent)]
+    Leader(#[from] LeaderError),
+    /// There is no such index.
+    #[error("no such index [{0}]")]
+    NoSuchIndex(IndexName),
+    /// Our identity may not read it.
+    #[error("{0}")]
+    Refused(String),
+    /// The leader agent could not tell.
+    #[error("the leader agent could not describe [{index}]: {message}")]
+    Failed {
+        /// The index.
+        index: IndexName,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// Asks a leader about one of its indices.
+pub(crate) async fn describe(leader: &LeaderLink, index: &IndexName) -> Result<Description, DescribeError> {
+    let mut catalog = leader.connect().await?.catalog();
+    let request = v1::DescribeRequest { index: index.to_string() };
+    let answer = catalog.describe(request).await.map_err(|status| match status.code() {
+        Code::NotFound => DescribeError::NoSuchIndex(index.clone()),
+        Code::PermissionDenied => DescribeError::Refused(status.message().to_owned()),
+        _ => DescribeError::Failed { index: index.clone(), message: status.message().to_owned() },
+    })?;
+    let answer = answer.into_inner();
+    let garbled = |what: &str| DescribeError::Failed {
+        index: index.clone(),
+        message: format!("its {what} are not what an agent of this release sends"),
+    };
+    Ok(Description {
+        uuid: IndexUuid::new(answer.index_uuid),
+        cluster: ClusterUuid::new(answer.cluster_uuid),
+        shards: answer.shards,
+        routing_shards: answer.routing_shards,
+        open: answer.state == "open",
+        unsupported: Some(answer.unsupported).filter(|why| !why.is_empty()),
+        versions: answer.versions.unwrap_or_default(),
+        mapping: serde_json::from_slice(&answer.mapping_json).map_err(|_| garbled("mappings"))?,
+        settings: serde_json::from_slice(&answer.settings_json).map_err(|_| garbled("settings"))?,
+        aliases: serde_json::from_slice(&answer.aliases_json).map_err(|_| garbled("aliases"))?,
+    })
+}

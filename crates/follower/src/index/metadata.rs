@@ -1,0 +1,239 @@
+//! Metadata ahead of operations (I7): a batch is written only after the target has the mapping, settings and aliases
+//! that it was indexed under on the leader.
+//!
+//! The leader tells with each batch the versions of its metadata. All shards of an index share one [`MetadataSync`]; the
+//! first that needs something newer fetches and applies it while the others wait.
+//!
+//! A mapping that the target refuses ends the index: writing on would let the target guess types. Settings and aliases
+//! that it refuses are reported and tried again, for no document depends on them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use slipstream_cluster::{Cluster, ClusterError, ErrorKind};
+use slipstream_model::settings::{Settings, difference, while_following};
+use slipstream_model::{IndexName, IndexUuid};
+use slipstream_wire::{cause, v1};
+use tokio::time::{Instant, sleep};
+
+use super::describe::{DescribeError, Description, describe};
+use super::settings;
+use crate::backoff::Backoff;
+use crate::leaders::LeaderBook;
+use crate::shard::ShardFailure;
+use crate::status::ShardCell;
+
+/// The metadata of one following index.
+pub(crate) struct MetadataSync {
+    pub(crate) cluster: Cluster,
+    pub(crate) leaders: Arc<LeaderBook>,
+    pub(crate) leader_alias: String,
+    pub(crate) leader_index: IndexName,
+    pub(crate) leader_index_uuid: IndexUuid,
+    pub(crate) follower_index: IndexName,
+    pub(crate) follower_index_uuid: IndexUuid,
+    pub(crate) overrides: Settings,
+    applied: tokio::sync::Mutex<Applied>,
+    warnings: Mutex<Vec<String>>,
+}
+
+#[derive(Default)]
+struct Applied {
+    /// What the target has; `None` until it was compared once in this life of the agent.
+    versions: Option<v1::MetadataVersions>,
+    /// Settings or aliases were refused: when to try again.
+    again: Option<Instant>,
+}
+
+/// Settings or aliases that were refused are tried again after this.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// What stopped an application.
+enum Stop {
+    Passing(String),
+    Final(ShardFailure),
+}
+
+impl MetadataSync {
+    #[expect(clippy::too_many_arguments, reason = "one of each identity, made in one place")]
+    pub(crate) fn new(
+        cluster: Cluster,
+        leaders: Arc<LeaderBook>,
+        leader_alias: String,
+        leader_index: IndexName,
+        leader_index_uuid: IndexUuid,
+        follower_index: IndexName,
+        follower_index_uuid: IndexUuid,
+        overrides: Settings,
+    ) -> Self {
+        MetadataSync {
+            cluster,
+            leaders,
+            leader_alias,
+            leader_index,
+            leader_index_uuid,
+            follower_index,
+            follower_index_uuid,
+            overrides,
+            applied: tokio::sync::Mutex::default(),
+            warnings: Mutex::default(),
+        }
+    }
+
+    /// What an operator should know about the follower index's metadata.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn warn(&self, warning: String) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        if !warnings.contains(&warning) {
+            tracing::warn!(index = %self.follower_index, warning, "metadata differs");
+            warnings.push(warning);
+        }
+    }
+
+    /// Returns when the target has metadata at least as new as `versions`.
+    ///
+    /// Safe to drop at any await: what was applied is applied again, which changes nothing.
+    pub(crate) async fn ensure(
+        &self,
+        versions: v1::MetadataVersions,
+        status: &ShardCell,
+    ) -> Result<(), ShardFailure> {
+        let mut applied = self.applied.lock().await;
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        loop {
+            let retry = applied.again.is_some_and(|at| Instant::now() >= at);
+            if !retry && applied.versions.is_some_and(|have| covers(have, versions)) {
+                return Ok(());
+            }
+            match self.apply(&mut applied).await {
+                Ok(()) => {}
+                Err(Stop::Final(failure)) => return Err(failure),
+                Err(Stop::Passing(reason)) => {
+                    status.wait_for(&reason);
+                    sleep(backoff.next()).await;
+                }
+            }
+        }
+    }
+
+    async fn apply(&self, applied: &mut Applied) -> Result<(), Stop> {
+        let leader = self.leaders.link(&self.leader_alias).map_err(|e| Stop::Passing(crate::chain(&e)))?;
+        let leader = describe(&leader, &self.leader_index).await.map_err(|error| match error {
+            DescribeError::NoSuchIndex(_) => Stop::Final(self.leader_is(cause::INDEX_GONE, "was deleted")),
+            DescribeError::Refused(why) => Stop::Final(ShardFailure::Refused(why)),
+            error => Stop::Passing(crate::chain(&error)),
+        })?;
+        if leader.uuid != self.leader_index_uuid {
+            let words = "was deleted and created again: stop, delete the follower index and start again";
+            return Err(Stop::Final(self.leader_is(cause::INDEX_REPLACED, words)));
+        }
+        let target = self.cluster.describe(&self.follower_index).await.map_err(|e| self.target(&e))?;
+        let target = target.filter(|target| target.state.uuid == self.follower_index_uuid).ok_or_else(|| {
+            Stop::Final(ShardFailure::Metadata(format!(
+                "the follower index [{}] was deleted or replaced on the target; stop it, then start again",
+                self.follower_index
+            )))
+        })?;
+
+        if !same_json(leader.mapping.get(), target.mapping.get()) {
+            self.cluster.put_mapping(&self.follower_index, &leader.mapping).await.map_err(|e| {
+                if e.kind == ErrorKind::BadRequest {
+                    Stop::Final(ShardFailure::Metadata(format!(
+                        "the target refuses the mapping of [{}]: {}",
+                        self.leader_index,
+                        crate::chain(&e)
+                    )))
+                } else {
+                    self.target(&e)
+                }
+            })?;
+        }
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let settings = self.apply_settings(&leader, &target.settings).await?;
+        let aliases = self.apply_aliases(&leader, &target.aliases).await?;
+        applied.versions = Some(leader.versions);
+        applied.again = (!settings || !aliases).then(|| Instant::now() + AGAIN);
+        tracing::info!(
+            index = %self.follower_index,
+            mapping = leader.versions.mapping,
+            settings = leader.versions.settings,
+            aliases = leader.versions.aliases,
+            "metadata is up to date"
+        );
+        Ok(())
+    }
+
+    /// Whether the target took them.
+    async fn apply_settings(&self, leader: &Description, target: &Settings) -> Result<bool, Stop> {
+        let wanted = while_following(&leader.settings, &self.overrides);
+        let change = difference(target, &wanted);
+        match settings::put(&self.cluster, &self.follower_index, change).await {
+            Ok(unknown) => {
+                for name in unknown {
+                    self.warn(format!("the target does not have the setting [{name}]"));
+                }
+                Ok(true)
+            }
+            Err(error) if error.kind == ErrorKind::BadRequest => {
+                self.warn(format!("the target refuses settings of the leader: {}", crate::chain(&error)));
+                Ok(false)
+            }
+            Err(error) => Err(self.target(&error)),
+        }
+    }
+
+    /// Whether the target took them.
+    async fn apply_aliases(&self, leader: &Description, target: &Map<String, Value>) -> Result<bool, Stop> {
+        let add: Map<String, Value> = leader
+            .aliases
+            .iter()
+            .filter(|(name, alias)| target.get(*name) != Some(alias))
+            .map(|(name, alias)| (name.clone(), alias.clone()))
+            .collect();
+        // A changed alias is put anew: adding over it would keep what the new definition does not mention.
+        let remove: Vec<String> = target
+            .keys()
+            .filter(|name| !leader.aliases.contains_key(*name) || add.contains_key(*name))
+            .cloned()
+            .collect();
+        if add.is_empty() && remove.is_empty() {
+            return Ok(true);
+        }
+        match self.cluster.update_aliases(&self.follower_index, &add, &remove).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_transient() => Err(self.target(&error)),
+            Err(error) => {
+                self.warn(format!("the target refuses aliases of the leader: {}", crate::chain(&error)));
+                Ok(false)
+            }
+        }
+    }
+
+    fn leader_is(&self, cause: &str, words: &str) -> ShardFailure {
+        ShardFailure::Leader { cause: cause.to_owned(), message: format!("leader index [{}] {words}", self.leader_index) }
+    }
+
+    fn target(&self, error: &ClusterError) -> Stop {
+        let words = format!("the target: {}", crate::chain(error));
+        if error.is_transient() || matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::Forbidden) {
+            Stop::Passing(words)
+        } else {
+            Stop::Final(ShardFailure::Metadata(format!("metadata of [{}]: {words}", self.follower_index)))
+        }
+    }
+}
+
+fn covers(have: v1::MetadataVersions, need: v1::MetadataVersions) -> bool {
+    have.mapping >= need.mapping && have.settings >= need.settings && have.aliases >= need.aliases
+}
+
+fn same_json(left: &str, right: &str) -> bool {
+    match (serde_json::from_str::<Value>(left), serde_json::from_str::<Value>(right)) {
+        (Ok(left), Ok(right)) => left == right,
+        _ => false,
+    }
+}

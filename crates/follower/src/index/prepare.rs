@@ -1,0 +1,103 @@
+//! Making the follower index: like the leader's, with what is held while following, and empty.
+//!
+//! The definition says `INIT` before the index is created, so an index that exists when `INIT` is entered again was made
+//! by an earlier life, if it is still empty; anything else is somebody's data and is left alone.
+
+use slipstream_cluster::{Cluster, ClusterError, ErrorKind};
+use slipstream_model::settings::{Settings, while_following};
+use slipstream_model::{IndexName, IndexUuid};
+use thiserror::Error;
+
+use super::describe::Description;
+use super::settings::drop_unknown;
+
+/// Why the follower index could not be made.
+#[derive(Debug, Error)]
+pub(crate) enum PrepareError {
+    /// There is an index of that name with documents in it.
+    #[error("Cant use same index again for replication. Delete the index:{0}")]
+    Occupied(IndexName),
+    /// The target will not have such an index.
+    #[error("the target cannot hold a copy of [{leader}]")]
+    Refused {
+        /// The leader index.
+        leader: IndexName,
+        /// What it said.
+        #[source]
+        source: ClusterError,
+    },
+    /// The target did not answer as it should; trying again may help.
+    #[error("the target cluster could not create [{index}]")]
+    Target {
+        /// The follower index.
+        index: IndexName,
+        /// What it said.
+        #[source]
+        source: ClusterError,
+    },
+}
+
+/// Creates the follower index, or finds the one that an earlier life made. Returns its identity.
+pub(super) async fn prepare(
+    cluster: &Cluster,
+    index: &IndexName,
+    leader_index: &IndexName,
+    leader: &Description,
+    overrides: &Settings,
+) -> Result<IndexUuid, PrepareError> {
+    let target = |source| PrepareError::Target { index: index.clone(), source };
+    if cluster.exists(index).await.map_err(target)? {
+        return adopt(cluster, index).await;
+    }
+    let mut settings = while_following(&leader.settings, overrides);
+    settings.insert("index.number_of_shards".to_owned(), leader.shards.to_string().into());
+    if leader.routing_shards != default_routing_shards(leader.shards) {
+        settings.insert("index.number_of_routing_shards".to_owned(), leader.routing_shards.to_string().into());
+    }
+    loop {
+        let made = cluster.create_index(index, &settings, &leader.mapping, &leader.aliases).await;
+        let Err(source) = made else { break };
+        if let Some(unknown) = drop_unknown(&source, &mut settings) {
+            tracing::warn!(%index, ?unknown, "the target does not have these settings of the leader");
+        } else if source.is_transient() {
+            return Err(target(source));
+        } else if source.kind == ErrorKind::Conflict {
+            return adopt(cluster, index).await;
+        } else {
+            return Err(PrepareError::Refused { leader: leader_index.clone(), source });
+        }
+    }
+    let state = cluster.index_state(index).await.map_err(target)?;
+    state.map(|state| state.uuid).ok_or_else(|| PrepareError::Occupied(index.clone()))
+}
+
+/// Takes an index that exists as ours if it never held anything.
+async fn adopt(cluster: &Cluster, index: &IndexName) -> Result<IndexUuid, PrepareError> {
+    let target = |source| PrepareError::Target { index: index.clone(), source };
+    let stats = cluster.seq_stats(std::slice::from_ref(index)).await.map_err(target)?;
+    match stats.get(index) {
+        Some(stats) if !stats.shards.is_empty() && stats.shards.values().all(|s| s.max_seq_no.last().is_none()) => {
+            Ok(stats.uuid.clone())
+        }
+        _ => Err(PrepareError::Occupied(index.clone())),
+    }
+}
+
+/// The slots that the engines choose by themselves: the largest multiple of `shards` by a power of two up to 1024, and
+/// at least twice the shards.
+fn default_routing_shards(shards: u32) -> u32 {
+    let bits = u32::BITS - shards.saturating_sub(1).leading_zeros();
+    shards << 10_u32.saturating_sub(bits).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::default_routing_shards;
+
+    #[test]
+    fn slots_are_chosen_as_the_engines_choose() {
+        for (shards, slots) in [(1, 1024), (2, 1024), (3, 768), (5, 640), (8, 1024), (1024, 2048)] {
+            assert_eq!(default_routing_shards(shards), slots, "{shards} shards");
+        }
+    }
+}

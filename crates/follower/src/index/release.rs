@@ -1,0 +1,29 @@
+//! Turning a follower index into an ordinary one: what was held back gets the leader's values, as last heard.
+
+use slipstream_cluster::{Cluster, ClusterError, ErrorKind};
+use slipstream_model::IndexName;
+use slipstream_model::settings::{Settings, after_stop, difference};
+
+use super::settings;
+
+/// Puts the held settings back. `leader` are the leader's settings, or `None` where it cannot be asked: then the engine's
+/// defaults are put, for those that only replication had set.
+pub(super) async fn release(
+    cluster: &Cluster,
+    index: &IndexName,
+    leader: Option<&Settings>,
+    overrides: &Settings,
+) -> Result<Vec<String>, ClusterError> {
+    let current = match cluster.settings(index).await {
+        Ok(current) => current,
+        // Deleted behind our back: there is nothing to put back.
+        Err(error) if error.kind == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let empty = Settings::new();
+    let wanted = after_stop(leader.unwrap_or(&empty), overrides);
+    let mut change = difference(&current, &wanted);
+    // Only the held ones: everything else is as it should be. A default that is already in force need not be put.
+    change.retain(|name, value| wanted.contains_key(name) && !(value.is_null() && !current.contains_key(name)));
+    settings::put(cluster, index, change).await
+}

@@ -1,0 +1,524 @@
+//! The task of one following index: walks its state machine and owns its shards' sessions.
+//!
+//! Each transition is stored before it acts, so that a crash at any point goes on with it. Commands are taken in every
+//! state; a state that runs shards cancels and awaits them before the next one begins.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use slipstream_cluster::Cluster;
+use slipstream_model::{IndexName, IndexUuid, Phase, Reason, ShardId, ShardKey};
+use slipstream_store::{Definition, Store, StoreError};
+use slipstream_wire::cause;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::describe::{DescribeError, Description, describe};
+use super::metadata::MetadataSync;
+use super::prepare::{PrepareError, prepare};
+use super::release::release;
+use crate::apply::{Gate, LaneContext};
+use crate::backoff::Backoff;
+use crate::budget::Budget;
+use crate::control::{ControlError, IndexStatus};
+use crate::leaders::LeaderBook;
+use crate::metrics;
+use crate::shard::{self, ShardContext, ShardFailure};
+use crate::status::ShardCell;
+
+/// What all index tasks share.
+#[derive(Clone)]
+pub(crate) struct TaskContext {
+    pub(crate) cluster: Cluster,
+    pub(crate) store: Store,
+    pub(crate) leaders: Arc<LeaderBook>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) budget: Budget,
+    pub(crate) lanes_per_shard: usize,
+    pub(crate) refresh_millis: u32,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// What an operator asks of a running task; the answer comes when it is done.
+pub(crate) enum Command {
+    Pause(Reason, Reply),
+    Resume(Reply),
+    Stop(Reply),
+}
+
+type Reply = oneshot::Sender<Result<(), ControlError>>;
+
+/// The agent's end of a task.
+#[derive(Clone)]
+pub(crate) struct IndexHandle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    view: Arc<View>,
+}
+
+/// What can be seen of an index without asking its task.
+struct View {
+    definition: Mutex<Definition>,
+    live: Mutex<Live>,
+}
+
+#[derive(Default)]
+struct Live {
+    shards: Vec<Arc<ShardCell>>,
+    metadata: Option<Arc<MetadataSync>>,
+    waiting_for: Option<String>,
+}
+
+/// The task.
+pub(crate) struct IndexTask {
+    context: TaskContext,
+    definition: Definition,
+    view: Arc<View>,
+    commands: mpsc::Receiver<Command>,
+    /// Waits for the first preparation of a new index: if that fails for good, nothing of it stays behind.
+    started: Option<Reply>,
+    /// The operator said "go on" although a shard's history had changed.
+    accept_history: bool,
+}
+
+/// What a state ended with.
+enum Next {
+    /// Look at the phase again.
+    Phase,
+    /// The task is over.
+    End,
+}
+
+/// How long a stop asks the leader for its settings.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+impl IndexHandle {
+    /// Where the index stands.
+    pub(crate) fn status(&self) -> IndexStatus {
+        let definition = lock(&self.view.definition).clone();
+        let live = lock(&self.view.live);
+        let running = definition.phase.is_running();
+        let blocked = live.shards.iter().find_map(|shard| shard.waiting_for()).filter(|_| running);
+        IndexStatus {
+            follower_index: definition.follower_index,
+            leader_alias: definition.leader_alias,
+            leader_index: definition.leader_index,
+            phase: definition.phase,
+            reason: definition.reason,
+            waiting_for: live.waiting_for.clone().or(blocked),
+            started_at_millis: definition.started_at_millis,
+            shards: live.shards.iter().map(|shard| shard.snapshot()).collect(),
+            warnings: live.metadata.as_ref().map(|m| m.warnings()).unwrap_or_default(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl IndexTask {
+    /// A task for a stored definition. `started` is answered when a new index runs, or cannot.
+    pub(crate) fn new(
+        context: TaskContext,
+        definition: Definition,
+        started: Option<Reply>,
+    ) -> (IndexTask, IndexHandle) {
+        let (sender, commands) = mpsc::channel(4);
+        let view = Arc::new(View { definition: Mutex::new(definition.clone()), live: Mutex::default() });
+        let handle = IndexHandle { commands: sender, view: Arc::clone(&view) };
+        metrics::state(&definition.follower_index, Some(definition.phase));
+        (IndexTask { context, definition, view, commands, started, accept_history: false }, handle)
+    }
+
+    /// Runs until the index is no longer followed or the agent shuts down. Returns the index's name.
+    pub(crate) async fn run(mut self) -> IndexName {
+        let name = self.definition.follower_index.clone();
+        loop {
+            let next = match self.definition.phase {
+                Phase::Init => self.init().await,
+                Phase::Bootstrapping | Phase::Syncing => self.follow().await,
+                Phase::Paused | Phase::Failed => self.hold().await,
+                Phase::Stopping => self.end().await,
+            };
+            match next {
+                Ok(Next::Phase) => {}
+                Ok(Next::End) => break,
+                Err(error) => {
+                    // Without the store nothing may go on: what happened could not be remembered.
+                    tracing::error!(index = %name, error = crate::chain(&error), "the store failed, the index is held");
+                    self.definition.phase = Phase::Failed;
+                    self.definition.reason = Reason::new(crate::chain(&error));
+                    *lock(&self.view.definition) = self.definition.clone();
+                    if matches!(self.hold().await, Err(_) | Ok(Next::End)) {
+                        break;
+                    }
+                }
+            }
+        }
+        name
+    }
+
+    /// Stores a transition, then shows it.
+    async fn enter(&mut self, phase: Phase, reason: Reason) -> Result<(), StoreError> {
+        if self.definition.phase.is_running() && !phase.is_running() {
+            self.definition.resume_phase = self.definition.phase;
+        }
+        self.definition.phase = phase;
+        self.definition.reason = reason;
+        self.save().await?;
+        tracing::info!(index = %self.definition.follower_index, phase = %phase, reason = %self.definition.reason, "state");
+        Ok(())
+    }
+
+    async fn save(&mut self) -> Result<(), StoreError> {
+        let (store, definition) = (self.context.store.clone(), self.definition.clone());
+        crate::blocking(move || store.put_definition(&definition)).await?;
+        *lock(&self.view.definition) = self.definition.clone();
+        metrics::state(&self.definition.follower_index, Some(self.definition.phase));
+        Ok(())
+    }
+
+    fn waiting_for(&self, what: Option<String>) {
+        lock(&self.view.live).waiting_for = what;
+    }
+
+    async fn describe_leader(&self) -> Result<Description, DescribeError> {
+        let link = self.context.leaders.link(&self.definition.leader_alias)?;
+        describe(&link, &self.definition.leader_index).await
+    }
+
+    /// `INIT`: makes the follower index.
+    async fn init(&mut self) -> Result<Next, StoreError> {
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        loop {
+            let attempt = tokio::select! {
+                attempt = self.make() => attempt,
+                () = self.context.shutdown.cancelled() => return Ok(Next::End),
+            };
+            let error = match attempt {
+                Ok((leader, follower)) => {
+                    self.waiting_for(None);
+                    self.definition.follower_index_uuid = Some(follower);
+                    self.definition.leader_index_uuid = Some(leader.uuid);
+                    self.definition.leader_cluster_uuid = Some(leader.cluster);
+                    self.definition.shards = leader.shards;
+                    self.enter(Phase::Bootstrapping, self.definition.reason.clone()).await?;
+                    if let Some(started) = self.started.take() {
+                        let _ = started.send(Ok(()));
+                    }
+                    return Ok(Next::Phase);
+                }
+                Err(error) => error,
+            };
+            if let Some(started) = self.started.take() {
+                // A new index that cannot be made at once leaves nothing behind, whoever's fault it is.
+                let (store, name) = (self.context.store.clone(), self.definition.follower_index.clone());
+                crate::blocking(move || store.remove_index(&name)).await?;
+                metrics::state(&self.definition.follower_index, None);
+                let _ = started.send(Err(error));
+                return Ok(Next::End);
+            }
+            if let ControlError::Unavailable(reason) = &error {
+                self.waiting_for(Some(reason.clone()));
+            } else {
+                self.enter(Phase::Failed, Reason::new(error.to_string())).await?;
+                return Ok(Next::Phase);
+            }
+            tokio::select! {
+                () = sleep(backoff.next()) => {}
+                () = self.context.shutdown.cancelled() => return Ok(Next::End),
+                command = self.commands.recv() => match command {
+                    Some(command) => {
+                        self.command(command).await?;
+                        return Ok(Next::Phase);
+                    }
+                    None => return Ok(Next::End),
+                },
+            }
+        }
+    }
+
+    /// The leader index as it was copied, and the identity of the follower index.
+    async fn make(&self) -> Result<(Description, IndexUuid), ControlError> {
+        let leader = self.describe_leader().await?;
+        check(&self.definition.leader_index, &leader)?;
+        let uuid = prepare(
+            &self.context.cluster,
+            &self.definition.follower_index,
+            &self.definition.leader_index,
+            &leader,
+            &self.definition.overrides,
+        )
+        .await?;
+        Ok((leader, uuid))
+    }
+
+    /// `BOOTSTRAPPING` and `SYNCING`: sessions run.
+    async fn follow(&mut self) -> Result<Next, StoreError> {
+        let (Some(leader_uuid), Some(follower_uuid)) =
+            (self.definition.leader_index_uuid.clone(), self.definition.follower_index_uuid.clone())
+        else {
+            self.enter(Phase::Failed, Reason::new("the stored definition names no indices; stop and start again")).await?;
+            return Ok(Next::Phase);
+        };
+        let metadata = Arc::new(MetadataSync::new(
+            self.context.cluster.clone(),
+            Arc::clone(&self.context.leaders),
+            self.definition.leader_alias.clone(),
+            self.definition.leader_index.clone(),
+            leader_uuid,
+            self.definition.follower_index.clone(),
+            follower_uuid,
+            self.definition.overrides.clone(),
+        ));
+        let cells: Vec<Arc<ShardCell>> =
+            (0..self.definition.shards).map(|n| Arc::new(ShardCell::new(self.key(n)))).collect();
+        *lock(&self.view.live) =
+            Live { shards: cells.clone(), metadata: Some(Arc::clone(&metadata)), waiting_for: None };
+
+        let cancel = self.context.shutdown.child_token();
+        let bootstrapped = Arc::new(Notify::new());
+        let mut sessions = JoinSet::new();
+        let mut contexts = Vec::new();
+        for (number, cell) in cells.iter().enumerate() {
+            let context = self.shard(number as u32, cell, &metadata, &bootstrapped);
+            contexts.push(Arc::clone(&context));
+            sessions.spawn(run_shard(context, cancel.clone()));
+        }
+
+        let mut reconciled = Vec::new();
+        let next = loop {
+            tokio::select! {
+                ended = sessions.join_next() => match ended {
+                    Some(Ok((shard, Err(failure)))) => {
+                        if self.may_reconcile(&failure) && !reconciled.contains(&shard) {
+                            let context = &contexts[shard.0 as usize];
+                            let store = context.store.clone();
+                            crate::blocking(move || shard::reconcile(&store, None)).await?;
+                            reconciled.push(shard);
+                            sessions.spawn(run_shard(Arc::clone(context), cancel.clone()));
+                            continue;
+                        }
+                        break Ended::Failure(failure);
+                    }
+                    Some(Ok((_, Ok(())))) => {}
+                    Some(Err(join)) => break Ended::Broken(join.to_string()),
+                    None => break Ended::Shutdown,
+                },
+                () = bootstrapped.notified() => {
+                    if self.definition.phase == Phase::Bootstrapping && self.all_bootstrapped().await? {
+                        self.enter(Phase::Syncing, self.definition.reason.clone()).await?;
+                    }
+                }
+                command = self.commands.recv() => match command {
+                    Some(command) => break Ended::Command(command),
+                    None => break Ended::Shutdown,
+                },
+            }
+        };
+        cancel.cancel();
+        while sessions.join_next().await.is_some() {}
+        match next {
+            Ended::Shutdown => Ok(Next::End),
+            Ended::Command(command) => {
+                self.command(command).await?;
+                Ok(Next::Phase)
+            }
+            Ended::Failure(failure) => {
+                let phase = if failure.pauses() { Phase::Paused } else { Phase::Failed };
+                self.enter(phase, Reason::new(crate::chain(&failure))).await?;
+                Ok(Next::Phase)
+            }
+            Ended::Broken(what) => {
+                self.enter(Phase::Failed, Reason::new(format!("a fault in this agent: {what}"))).await?;
+                Ok(Next::Phase)
+            }
+        }
+    }
+
+    fn may_reconcile(&self, failure: &ShardFailure) -> bool {
+        let ShardFailure::Leader { cause, .. } = failure else { return false };
+        self.accept_history && (cause == cause::HISTORY_CHANGED || cause == cause::REGRESSED)
+    }
+
+    async fn all_bootstrapped(&self) -> Result<bool, StoreError> {
+        let (store, index, shards) =
+            (self.context.store.clone(), self.definition.follower_index.clone(), self.definition.shards);
+        crate::blocking(move || {
+            for number in 0..shards {
+                if !store.shard(&index, ShardId(number)).progress()?.bootstrapped {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    fn key(&self, number: u32) -> ShardKey {
+        ShardKey { index: self.definition.follower_index.clone(), shard: ShardId(number) }
+    }
+
+    fn shard(
+        &self,
+        number: u32,
+        cell: &Arc<ShardCell>,
+        metadata: &Arc<MetadataSync>,
+        bootstrapped: &Arc<Notify>,
+    ) -> Arc<ShardContext> {
+        let key = self.key(number);
+        let index = self.definition.follower_index.clone();
+        Arc::new(ShardContext {
+            leader: ShardKey { index: self.definition.leader_index.clone(), shard: key.shard },
+            leader_alias: self.definition.leader_alias.clone(),
+            leader_index_uuid: metadata.leader_index_uuid.clone(),
+            leaders: Arc::clone(&self.context.leaders),
+            store: self.context.store.shard(&index, key.shard),
+            lanes: self.context.lanes_per_shard,
+            opaque_prefix: format!("slipstream-{}-{index}-{number}", self.context.store.follower_id()),
+            lane: LaneContext {
+                cluster: self.context.cluster.clone(),
+                gate: Arc::clone(&self.context.gate),
+                index,
+                shard: key.clone(),
+                status: Arc::clone(cell),
+            },
+            metadata: Arc::clone(metadata),
+            budget: self.context.budget.clone(),
+            refresh_millis: self.context.refresh_millis,
+            status: Arc::clone(cell),
+            bootstrapped: Arc::clone(bootstrapped),
+            key,
+        })
+    }
+
+    /// `PAUSED` and `FAILED`: waits for the operator.
+    async fn hold(&mut self) -> Result<Next, StoreError> {
+        tokio::select! {
+            () = self.context.shutdown.cancelled() => Ok(Next::End),
+            command = self.commands.recv() => match command {
+                Some(command) => {
+                    self.command(command).await?;
+                    Ok(Next::Phase)
+                }
+                None => Ok(Next::End),
+            },
+        }
+    }
+
+    async fn command(&mut self, command: Command) -> Result<(), StoreError> {
+        let name = self.definition.follower_index.clone();
+        let phase = self.definition.phase;
+        let (reply, result) = match command {
+            Command::Pause(_, reply) if phase == Phase::Paused => (reply, Err(ControlError::AlreadyPaused(name))),
+            Command::Pause(_, reply) if phase == Phase::Failed => {
+                (reply, Err(ControlError::Invalid("Cannot pause when in FAILED state".to_owned())))
+            }
+            Command::Pause(reason, reply) => {
+                self.enter(Phase::Paused, reason).await?;
+                (reply, Ok(()))
+            }
+            Command::Resume(reply) if !matches!(phase, Phase::Paused | Phase::Failed) => {
+                (reply, Err(ControlError::AlreadyRunning(name)))
+            }
+            Command::Resume(reply) => {
+                self.accept_history = true;
+                let resumed = match self.definition.follower_index_uuid {
+                    Some(_) if self.definition.resume_phase.is_running() => self.definition.resume_phase,
+                    Some(_) => Phase::Bootstrapping,
+                    None => Phase::Init,
+                };
+                self.enter(resumed, Reason::new(Reason::USER)).await?;
+                (reply, Ok(()))
+            }
+            Command::Stop(reply) => {
+                self.enter(Phase::Stopping, Reason::new(Reason::USER)).await?;
+                self.started = Some(reply);
+                return Ok(());
+            }
+        };
+        // Whoever asked may have gone away; what was asked is done all the same.
+        let _ = reply.send(result);
+        Ok(())
+    }
+
+    /// `STOPPING`: the follower index becomes an ordinary one.
+    async fn end(&mut self) -> Result<Next, StoreError> {
+        let leader = timeout(LAST_WORDS, self.describe_leader()).await.ok().and_then(Result::ok);
+        let leader = leader.filter(|leader| Some(&leader.uuid) == self.definition.leader_index_uuid.as_ref());
+        let settings = leader.map(|leader| leader.settings);
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        let name = self.definition.follower_index.clone();
+        if self.definition.follower_index_uuid.is_some() {
+            loop {
+                let released =
+                    release(&self.context.cluster, &name, settings.as_ref(), &self.definition.overrides).await;
+                let Err(error) = released else { break };
+                if !error.is_transient() {
+                    tracing::warn!(index = %name, error = crate::chain(&error), "settings could not be put back");
+                    break;
+                }
+                self.waiting_for(Some(format!("the target: {}", crate::chain(&error))));
+                tokio::select! {
+                    () = sleep(backoff.next()) => {}
+                    () = self.context.shutdown.cancelled() => return Ok(Next::End),
+                }
+            }
+        }
+        let (store, index) = (self.context.store.clone(), name.clone());
+        crate::blocking(move || store.remove_index(&index)).await?;
+        metrics::state(&name, None);
+        tracing::info!(index = %name, "stopped");
+        if let Some(reply) = self.started.take() {
+            let _ = reply.send(Ok(()));
+        }
+        Ok(Next::End)
+    }
+}
+
+/// Why sessions were ended.
+enum Ended {
+    Shutdown,
+    Command(Command),
+    Failure(ShardFailure),
+    Broken(String),
+}
+
+async fn run_shard(context: Arc<ShardContext>, cancel: CancellationToken) -> (ShardId, Result<(), ShardFailure>) {
+    let shard = context.key.shard;
+    (shard, shard::run(context, cancel).await)
+}
+
+/// Whether a leader index can be followed at all.
+pub(crate) fn check(index: &IndexName, leader: &Description) -> Result<(), ControlError> {
+    if !leader.open {
+        return Err(ControlError::Invalid(format!("leader index [{index}] is closed; open it first")));
+    }
+    if let Some(why) = &leader.unsupported {
+        return Err(ControlError::Invalid(format!("leader index [{index}] cannot be replicated exactly: {why}")));
+    }
+    Ok(())
+}
+
+impl From<DescribeError> for ControlError {
+    fn from(error: DescribeError) -> Self {
+        match error {
+            DescribeError::Leader(crate::leaders::LeaderError::Unknown(alias)) => ControlError::NoSuchLeader(alias),
+            DescribeError::NoSuchIndex(index) => ControlError::NoSuchLeaderIndex(index),
+            DescribeError::Refused(why) => ControlError::Forbidden(why),
+            error => ControlError::Unavailable(crate::chain(&error)),
+        }
+    }
+}
+
+impl From<PrepareError> for ControlError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Occupied(index) => ControlError::FollowerExists(index),
+            PrepareError::Refused { .. } => ControlError::Invalid(crate::chain(&error)),
+            PrepareError::Target { .. } => ControlError::Unavailable(crate::chain(&error)),
+        }
+    }
+}

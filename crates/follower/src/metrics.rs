@@ -1,0 +1,90 @@
+//! The follower agent's metrics: their names, labels and the only places that write them.
+
+use metrics::{counter, gauge};
+use slipstream_model::{IndexName, Phase, ShardKey};
+
+/// Age of the oldest acknowledged leader operation not yet readable on the target, in seconds; labels `index`, `shard`.
+pub const LAG_SECONDS: &str = "slipstream_lag_seconds";
+/// Acknowledged leader operations above the durable checkpoint; labels `index`, `shard`.
+pub const LAG_OPS: &str = "slipstream_lag_ops";
+/// Operations received and applied; label `kind`: `index`, `delete`, `noop`.
+pub const OPS_TOTAL: &str = "slipstream_ops_total";
+/// Bytes moved; labels `direction` (`in`), `stage` (`wire`: compressed, `block`: before compression).
+pub const BYTES_TOTAL: &str = "slipstream_bytes_total";
+/// How much of the first copy is done, 0 to 1; labels `index`, `shard`.
+pub const BOOTSTRAP_PROGRESS_RATIO: &str = "slipstream_bootstrap_progress_ratio";
+/// 1 for the state that an index is in, 0 for the others; labels `index`, `state`.
+pub const STATE: &str = "slipstream_state";
+/// Requests and items that the target turned away; label `reason`.
+pub const BULK_RETRIES_TOTAL: &str = "slipstream_bulk_retries_total";
+/// Which reader serves a shard, 1; labels `index`, `shard`, `reader`.
+pub const READER: &str = "slipstream_reader";
+/// Documents whose versions started again on the leader, or where the target was not as we had left it.
+pub const VERSION_RESTARTS_TOTAL: &str = "slipstream_version_restarts_total";
+/// Times that the leader held documents which reading had missed, each followed by a reconciliation.
+pub const DIVERGENCE_TOTAL: &str = "slipstream_divergence_total";
+
+/// All of the above, for the test that holds the documentation to them.
+pub const ALL: [&str; 10] = [
+    LAG_SECONDS,
+    LAG_OPS,
+    OPS_TOTAL,
+    BYTES_TOTAL,
+    BOOTSTRAP_PROGRESS_RATIO,
+    STATE,
+    BULK_RETRIES_TOTAL,
+    READER,
+    VERSION_RESTARTS_TOTAL,
+    DIVERGENCE_TOTAL,
+];
+
+pub(crate) fn bulk_retry(reason: &'static str) {
+    counter!(BULK_RETRIES_TOTAL, "reason" => reason).increment(1);
+}
+
+pub(crate) fn version_restarts(documents: usize) {
+    counter!(VERSION_RESTARTS_TOTAL).increment(documents as u64);
+}
+
+pub(crate) fn divergence() {
+    counter!(DIVERGENCE_TOTAL).increment(1);
+}
+
+pub(crate) fn received(wire: u64, block: u64) {
+    counter!(BYTES_TOTAL, "direction" => "in", "stage" => "wire").increment(wire);
+    counter!(BYTES_TOTAL, "direction" => "in", "stage" => "block").increment(block);
+}
+
+pub(crate) fn applied(kind: &'static str, operations: u64) {
+    if operations > 0 {
+        counter!(OPS_TOTAL, "kind" => kind).increment(operations);
+    }
+}
+
+pub(crate) fn lag(shard: &ShardKey, seconds: f64, operations: u64) {
+    let labels = [("index", shard.index.to_string()), ("shard", shard.shard.to_string())];
+    gauge!(LAG_SECONDS, &labels).set(seconds);
+    gauge!(LAG_OPS, &labels).set(operations as f64);
+}
+
+pub(crate) fn reader(shard: &ShardKey, reader: &str, serving: bool) {
+    let labels = [
+        ("index", shard.index.to_string()),
+        ("shard", shard.shard.to_string()),
+        ("reader", reader.to_owned()),
+    ];
+    gauge!(READER, &labels).set(if serving { 1.0 } else { 0.0 });
+}
+
+pub(crate) fn bootstrap(shard: &ShardKey, ratio: f64) {
+    let labels = [("index", shard.index.to_string()), ("shard", shard.shard.to_string())];
+    gauge!(BOOTSTRAP_PROGRESS_RATIO, &labels).set(ratio);
+}
+
+/// `None` where the index is no longer followed.
+pub(crate) fn state(index: &IndexName, phase: Option<Phase>) {
+    for each in Phase::ALL {
+        let value = if Some(each) == phase { 1.0 } else { 0.0 };
+        gauge!(STATE, "index" => index.to_string(), "state" => each.as_str()).set(value);
+    }
+}

@@ -1,0 +1,160 @@
+//! One shard: from the leader's stream to durable checkpoints.
+//!
+//! [`session`] speaks with the leader and decides; [`ledger`] knows what is on its way; [`deletes`] finds what is gone;
+//! the lanes of [`crate::apply`] write. A session that ends for a passing reason is followed by another from the stored
+//! place; what cannot pass ends the shard, and with it the index, with a [`ShardFailure`].
+
+mod deletes;
+mod ledger;
+mod session;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipstream_model::{HistoryUuid, IndexUuid, ShardKey};
+use slipstream_store::{ShardStore, StoreError};
+use slipstream_wire::cause;
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use crate::apply::{ApplyError, LaneContext};
+use crate::backoff::Backoff;
+use crate::budget::Budget;
+use crate::index::MetadataSync;
+use crate::leaders::{LeaderBook, LeaderError};
+use crate::status::ShardCell;
+
+/// What a shard's sessions need.
+pub(crate) struct ShardContext {
+    /// The follower's shard.
+    pub(crate) key: ShardKey,
+    /// The leader's shard of the same number.
+    pub(crate) leader: ShardKey,
+    pub(crate) leader_alias: String,
+    pub(crate) leader_index_uuid: IndexUuid,
+    pub(crate) leaders: Arc<LeaderBook>,
+    pub(crate) store: ShardStore,
+    pub(crate) lanes: usize,
+    /// Prefix of the lanes' names on the target.
+    pub(crate) opaque_prefix: String,
+    pub(crate) lane: LaneContext,
+    pub(crate) metadata: Arc<MetadataSync>,
+    pub(crate) budget: Budget,
+    pub(crate) refresh_millis: u32,
+    pub(crate) status: Arc<ShardCell>,
+    /// Told when the leader's contents at the start have been copied.
+    pub(crate) bootstrapped: Arc<tokio::sync::Notify>,
+}
+
+/// What ends a shard until somebody does something.
+#[derive(Debug, Error)]
+pub(crate) enum ShardFailure {
+    /// The target does not take it.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The target does not take the metadata.
+    #[error("{0}")]
+    Metadata(String),
+    /// The agent's own store.
+    #[error("the store of this agent failed")]
+    Store(#[from] StoreError),
+    /// The leader cannot serve this shard any more; the word is one of [`cause`].
+    #[error("{message}")]
+    Leader {
+        /// One of [`cause`].
+        cause: String,
+        /// In words.
+        message: String,
+    },
+    /// The leader does not let us read.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl ShardFailure {
+    /// Whether the index is held rather than failed: the data is fine, somebody did something on the leader.
+    pub(crate) fn pauses(&self) -> bool {
+        matches!(self, ShardFailure::Leader { .. })
+    }
+}
+
+/// Why one session ended.
+#[derive(Debug)]
+enum End {
+    /// The index is being paused, stopped, or the agent shut down.
+    Cancelled,
+    /// Another session may do better.
+    Passing(String),
+    /// No session can.
+    Final(ShardFailure),
+}
+
+impl From<StoreError> for End {
+    fn from(error: StoreError) -> Self {
+        End::Final(error.into())
+    }
+}
+
+impl From<ApplyError> for End {
+    fn from(error: ApplyError) -> Self {
+        End::Final(error.into())
+    }
+}
+
+impl From<LeaderError> for End {
+    fn from(error: LeaderError) -> Self {
+        // Registrations, certificates and rules can be mended while we try again.
+        End::Passing(crate::chain(&error))
+    }
+}
+
+impl From<Status> for End {
+    fn from(status: Status) -> Self {
+        if let Some(error) = slipstream_wire::connect::HelloError::of_connection(&status) {
+            return End::Passing(crate::chain(&error));
+        }
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::FailedPrecondition => {
+                let cause = status.metadata().get(cause::TRAILER).and_then(|v| v.to_str().ok());
+                let cause = cause.unwrap_or_default().to_owned();
+                End::Final(ShardFailure::Leader { cause, message })
+            }
+            Code::PermissionDenied => End::Final(ShardFailure::Refused(message)),
+            code => End::Passing(format!("the leader agent ({code:?}): {message}")),
+        }
+    }
+}
+
+/// A session that lived this long starts its successor's back-off anew.
+const HEALTHY: Duration = Duration::from_secs(10);
+
+/// Runs sessions until the token is cancelled (`Ok`) or no session can help.
+pub(crate) async fn run(context: Arc<ShardContext>, cancel: CancellationToken) -> Result<(), ShardFailure> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    loop {
+        let begun = Instant::now();
+        let end = session::run(&context, &cancel).await;
+        context.status.closed();
+        match end {
+            End::Cancelled => return Ok(()),
+            End::Final(failure) => return Err(failure),
+            End::Passing(reason) => context.status.wait_for(&reason),
+        }
+        if begun.elapsed() > HEALTHY {
+            backoff.reset();
+        }
+        tokio::select! {
+            () = sleep(backoff.next()) => {}
+            () = cancel.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// The history that a shard's progress is bound to changed to `found`, or reading missed documents: forget the place and
+/// read everything again over what is there. The map of documents stays, so that what is gone is found.
+pub(crate) fn reconcile(store: &ShardStore, history: Option<HistoryUuid>) -> Result<(), StoreError> {
+    store.save_progress(&slipstream_store::ShardProgress { history, reconciling: true, ..Default::default() })
+}

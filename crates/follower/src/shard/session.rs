@@ -1,0 +1,495 @@
+//! One stream of one shard, from opening to end.
+//!
+//! For each batch, in this order: check it; bring the target's metadata up to what it needs (I7); remember its documents
+//! durably, so that whatever reaches the target can be found again (write-ahead); hand it to the lanes. A milestone is
+//! stored when everything before it is applied. Deletes go the other way round: the bulk first, then the map.
+//!
+//! However a session ends, its lanes finish the bulks that they have begun before the next session starts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipstream_model::{
+    Buckets, Census, CensusVerdict, Change, Checkpoint, DocRef, DurableCheckpoint, GlobalCheckpoint, Op, PrimaryTerm,
+    SeqNo,
+};
+use slipstream_store::{Scan, ShardProgress, ShardStore};
+use slipstream_wire::{decode_batch, v1};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+
+use super::deletes::{DeleteSearch, Step};
+use super::ledger::{Done, Ledger, Milestone};
+use super::{End, ShardContext};
+use crate::apply::{Applied, Lane, Portion, Write};
+use crate::blocking;
+use crate::budget::Account;
+use crate::metrics;
+
+/// Portions waiting in one lane.
+const LANE_QUEUE: usize = 8;
+/// A leader that says nothing for this long is gone, whatever the connection thinks: it pulses every few seconds.
+const SILENCE: Duration = Duration::from_secs(30);
+/// The answer to the opening takes a few requests on the leader cluster.
+const OPENING: Duration = Duration::from_secs(60);
+/// How long the lanes may take to finish what they have begun; a bulk has a deadline of its own below this.
+const DRAIN: Duration = Duration::from_secs(90);
+
+struct Session<'a> {
+    context: &'a ShardContext,
+    progress: ShardProgress,
+    to_leader: mpsc::Sender<v1::FollowerFrame>,
+    lanes: Vec<mpsc::Sender<Portion>>,
+    ledger: Ledger,
+    account: Account,
+    /// Counts of known documents, once a census needed them.
+    buckets: Option<Buckets>,
+    /// Where the first copy ends.
+    bootstrap_through: Checkpoint,
+    search: Option<DeleteSearch>,
+    /// Found gone, waiting for the seal.
+    gone: Vec<(SeqNo, DocRef)>,
+}
+
+/// Runs one session to its end, lanes included.
+pub(super) async fn run(context: &Arc<ShardContext>, cancel: &CancellationToken) -> End {
+    let mut lanes = JoinSet::new();
+    let mut senders = Vec::new();
+    // A lane never waits here: it sends one message a bulk, and has at most a queue of bulks and one before the session
+    // must have taken a portion from it.
+    let (done, mut applied) = mpsc::channel(context.lanes * (LANE_QUEUE + 2));
+    for number in 0..context.lanes {
+        let lane =
+            Lane { opaque_id: format!("{}-{number}", context.opaque_prefix), context: context.lane.clone() };
+        tokio::select! {
+            () = lane.settle() => {}
+            () = cancel.cancelled() => return End::Cancelled,
+        }
+        let (sender, portions) = mpsc::channel(LANE_QUEUE);
+        senders.push(sender);
+        lanes.spawn(lane.run(portions, done.clone()));
+    }
+    drop(done);
+    let end = stream(context, cancel, senders, &mut applied).await;
+    // The senders are gone with the session. What is still queued is applied too: it is acknowledged and remembered.
+    let drained = timeout(DRAIN, async {
+        while applied.recv().await.is_some() {}
+        while lanes.join_next().await.is_some() {}
+    });
+    if drained.await.is_err() {
+        tracing::warn!(shard = %context.key, "the target did not finish in time, bulks are left to end by themselves");
+    }
+    end
+}
+
+async fn stream(
+    context: &ShardContext,
+    cancel: &CancellationToken,
+    lanes: Vec<mpsc::Sender<Portion>>,
+    applied: &mut mpsc::Receiver<Applied>,
+) -> End {
+    let opened = tokio::select! {
+        opened = Session::open(context, lanes) => opened,
+        () = cancel.cancelled() => return End::Cancelled,
+    };
+    let (mut session, mut frames) = match opened {
+        Ok(opened) => opened,
+        Err(end) => return end,
+    };
+    loop {
+        let step = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return End::Cancelled,
+            done = applied.recv() => match done {
+                Some(Ok(batch)) => session.portion_applied(batch).await,
+                Some(Err(error)) => Err(error.into()),
+                None => Err(End::Passing("the lanes ended".to_owned())),
+            },
+            frame = timeout(SILENCE, frames.message()) => match frame {
+                Ok(Ok(Some(v1::LeaderFrame { frame: Some(frame) }))) => {
+                    // Handing over may wait for the lanes, so what they finish meanwhile is taken in there.
+                    session.take(frame, applied, cancel).await
+                }
+                Ok(Ok(Some(v1::LeaderFrame { frame: None }))) => Ok(()),
+                Ok(Ok(None)) => Err(End::Passing("the leader agent ended the stream".to_owned())),
+                Ok(Err(status)) => Err(status.into()),
+                Err(_) => Err(End::Passing(format!("the leader agent was silent for {SILENCE:?}"))),
+            },
+        };
+        if let Err(end) = step {
+            return end;
+        }
+    }
+}
+
+impl<'a> Session<'a> {
+    async fn open(
+        context: &'a ShardContext,
+        lanes: Vec<mpsc::Sender<Portion>>,
+    ) -> Result<(Self, Streaming<v1::LeaderFrame>), End> {
+        let store = context.store.clone();
+        let mut progress = blocking(move || store.progress()).await?;
+        let connected = context.leaders.link(&context.leader_alias)?.connect().await?;
+        let (to_leader, outgoing) = mpsc::channel(64);
+        let scan = progress.scan.clone().filter(|scan| scan.scanned > progress.checkpoint.get());
+        let open = v1::Open {
+            protocol: connected.hello.protocol,
+            index: context.leader.index.to_string(),
+            index_uuid: context.leader_index_uuid.to_string(),
+            shard: context.leader.shard.0,
+            history_uuid: progress.history.as_ref().map(ToString::to_string).unwrap_or_default(),
+            checkpoint: progress.checkpoint.get().get(),
+            scanned: scan.as_ref().map_or(-1, |scan| scan.scanned.get()),
+            scanned_term: scan.as_ref().map_or(0, |scan| scan.term.0),
+            refresh_millis: context.refresh_millis,
+        };
+        send(&to_leader, v1::follower_frame::Frame::Open(open)).await?;
+        let opening = async {
+            let mut frames = connected.changes().stream(ReceiverStream::new(outgoing)).await?.into_inner();
+            Ok::<_, tonic::Status>((frames.message().await?, frames))
+        };
+        let (first, frames) = timeout(OPENING, opening)
+            .await
+            .map_err(|_| End::Passing("the leader agent did not open the shard in time".to_owned()))??;
+        let Some(v1::LeaderFrame { frame: Some(v1::leader_frame::Frame::Opened(opened)) }) = first else {
+            return Err(End::Passing("the leader agent did not answer the opening".to_owned()));
+        };
+
+        let global = GlobalCheckpoint::new(opened.global_checkpoint);
+        if progress.history.is_none() {
+            progress.history = Some(opened.history_uuid.as_str().into());
+            save(&context.store, &progress).await?;
+        }
+        let mut session = Session {
+            context,
+            progress,
+            to_leader,
+            lanes,
+            ledger: Ledger::default(),
+            account: context.budget.account(),
+            buckets: None,
+            bootstrap_through: global.0,
+            search: None,
+            gone: Vec::new(),
+        };
+        let through = (!session.progress.bootstrapped).then_some(global.0);
+        context.status.opened(&opened.reader, &opened.why, through);
+        context.status.durable_at(session.progress.checkpoint.get());
+        context.status.leader_at(global.0, Duration::ZERO);
+        session.check_bootstrapped().await?;
+        let credit = session.account.open();
+        session.send(v1::follower_frame::Frame::Credit(v1::Credit { bytes: credit })).await?;
+        Ok((session, frames))
+    }
+
+    async fn take(
+        &mut self,
+        frame: v1::leader_frame::Frame,
+        applied: &mut mpsc::Receiver<Applied>,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
+        use v1::leader_frame::Frame;
+        match frame {
+            Frame::Opened(_) => Err(End::Passing("the leader agent opened the shard twice".to_owned())),
+            Frame::Batch(batch) => self.batch(batch, applied, cancel).await,
+            Frame::Progress(progress) => {
+                self.context.status.scanned_to(Checkpoint::new(progress.scanned));
+                let scanned = Checkpoint::new(progress.scanned);
+                self.ledger.milestone(Milestone::Scanned(scanned, PrimaryTerm(progress.primary_term)));
+                self.reach().await
+            }
+            Frame::Census(census) => self.census(&census).await,
+            Frame::Evidence(evidence) => self.evidence(evidence).await,
+            Frame::Sealed(sealed) => self.sealed(Checkpoint::new(sealed.checkpoint), applied, cancel).await,
+            Frame::Abandoned(abandoned) => {
+                tracing::debug!(shard = %self.context.key, reason = abandoned.reason, "the leader abandoned a round");
+                self.search = None;
+                self.gone.clear();
+                Ok(())
+            }
+            Frame::Pulse(pulse) => {
+                let pending = Duration::from_micros(pulse.pending_age_micros);
+                self.context.status.leader_at(Checkpoint::new(pulse.global_checkpoint), pending);
+                if let Some(versions) = pulse.metadata {
+                    self.metadata(versions, cancel).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn batch(
+        &mut self,
+        batch: v1::Batch,
+        applied: &mut mpsc::Receiver<Applied>,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
+        let (wire, versions) = (batch.block_zstd.len() as u64, batch.metadata.unwrap_or_default());
+        metrics::received(wire, batch.block_bytes);
+        let ops = decode_batch(batch)
+            .map_err(|e| End::Passing(format!("a batch arrived damaged: {}", crate::chain(&e))))?;
+        let weight: u64 = ops.iter().map(|op| op.weight() as u64).sum();
+        self.context.status.received(weight);
+        self.account.received(weight);
+        self.metadata(versions, cancel).await?;
+        let ops = self.remember(ops).await?;
+        self.dispatch(ops.into_iter().map(Write::Op).collect(), weight, applied, cancel).await
+    }
+
+    /// Brings the target's metadata up to date before anything that needs it is written (I7).
+    async fn metadata(&self, versions: v1::MetadataVersions, cancel: &CancellationToken) -> Result<(), End> {
+        tokio::select! {
+            result = self.context.metadata.ensure(versions, &self.context.status) => result.map_err(End::Final),
+            () = cancel.cancelled() => Err(End::Cancelled),
+        }
+    }
+
+    /// Remembers documents before they are written, and drops operations that are older than what was already sent for
+    /// their document: a reader that started again, on a copy that lags, may show an earlier state (I3).
+    async fn remember(&mut self, mut ops: Vec<Op>) -> Result<Vec<Op>, End> {
+        let store = self.context.store.clone();
+        let reconciling = self.progress.reconciling;
+        ops.retain(|op| op.change != Change::Noop);
+        let (ops, seqs) = blocking(move || {
+            if !reconciling {
+                let ids: Vec<&str> = ops.iter().map(|op| op.doc.id.as_str()).collect();
+                let known = store.seqs_of(&ids)?;
+                let mut known = known.into_iter();
+                ops.retain(|op| known.next().flatten().is_none_or(|known| known <= op.seq_no));
+            }
+            let docs: Vec<_> = ops.iter().map(|op| (op.seq_no, &op.doc)).collect();
+            let before = store.remember(&docs)?;
+            let seqs: Vec<_> = before.into_iter().zip(ops.iter().map(|op| op.seq_no)).collect();
+            Ok((ops, seqs))
+        })
+        .await?;
+        if reconciling {
+            self.buckets = None;
+        } else if let Some(buckets) = &mut self.buckets {
+            for (before, now) in seqs {
+                if let Some(before) = before {
+                    buckets.remove(before);
+                }
+                buckets.add(now);
+            }
+        }
+        Ok(ops)
+    }
+
+    /// Hands writes to the lanes. While a lane is full, what the lanes finish is taken in.
+    async fn dispatch(
+        &mut self,
+        writes: Vec<Write>,
+        bytes: u64,
+        applied: &mut mpsc::Receiver<Applied>,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
+        let mut portions: BTreeMap<usize, Vec<Write>> = BTreeMap::new();
+        let (mut indexed, mut forget) = (0, Vec::new());
+        for write in writes {
+            match &write {
+                Write::Gone(seq_no, doc) => forget.push((*seq_no, doc.id.clone())),
+                Write::Op(Op { change: Change::Delete, seq_no, doc, .. }) => forget.push((*seq_no, doc.id.clone())),
+                Write::Op(_) => indexed += 1,
+            }
+            portions.entry(write.lane(self.lanes.len())).or_default().push(write);
+        }
+        if portions.is_empty() {
+            self.account.applied(bytes);
+            return self.grant().await;
+        }
+        let batch = self.ledger.enter(portions.len(), Done { bytes, indexed, forget });
+        for (lane, writes) in portions {
+            let lane = self.lanes[lane].clone();
+            let place = loop {
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return Err(End::Cancelled),
+                    place = lane.reserve() => break place,
+                    done = applied.recv() => match done {
+                        Some(Ok(batch)) => self.portion_applied(batch).await?,
+                        Some(Err(error)) => return Err(error.into()),
+                        None => return Err(End::Passing("the lanes ended".to_owned())),
+                    },
+                }
+            };
+            match place {
+                Ok(place) => place.send(Portion { batch, writes }),
+                // The lane ended on an error, which is on its way.
+                Err(_) => {
+                    let error = loop {
+                        match applied.recv().await {
+                            Some(Ok(_)) => {}
+                            Some(Err(error)) => break End::from(error),
+                            None => break End::Passing("a lane ended".to_owned()),
+                        }
+                    };
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn portion_applied(&mut self, batch: u64) -> Result<(), End> {
+        let Some(done) = self.ledger.portion_applied(batch) else { return Ok(()) };
+        metrics::applied("index", done.indexed);
+        if !done.forget.is_empty() {
+            metrics::applied("delete", done.forget.len() as u64);
+            let store = self.context.store.clone();
+            // A document that came back meanwhile stays remembered.
+            let forgotten = blocking(move || store.forget(&done.forget)).await?;
+            if let Some(buckets) = &mut self.buckets {
+                forgotten.into_iter().for_each(|seq_no| buckets.remove(seq_no));
+            }
+        }
+        self.account.applied(done.bytes);
+        self.reach().await?;
+        self.grant().await
+    }
+
+    /// Stores what has become true (I2), and tells the leader of a new checkpoint.
+    async fn reach(&mut self) -> Result<(), End> {
+        let reached = self.ledger.reached();
+        if reached.is_empty() {
+            return Ok(());
+        }
+        let mut sealed = None;
+        for milestone in reached {
+            match milestone {
+                Milestone::Scanned(scanned, term) => self.progress.scan = Some(Scan { scanned, term }),
+                Milestone::Sealed(checkpoint) => {
+                    self.progress.checkpoint = DurableCheckpoint::claim(checkpoint);
+                    self.progress.scan = None;
+                    sealed = Some(checkpoint);
+                }
+            }
+        }
+        if let Some(checkpoint) = sealed
+            && checkpoint >= self.bootstrap_through
+        {
+            self.progress.reconciling = false;
+        }
+        save(&self.context.store, &self.progress).await?;
+        if let Some(checkpoint) = sealed {
+            self.context.status.durable_at(checkpoint);
+            self.send(v1::follower_frame::Frame::Ack(v1::Ack { checkpoint: checkpoint.get() })).await?;
+            self.check_bootstrapped().await?;
+        }
+        Ok(())
+    }
+
+    async fn check_bootstrapped(&mut self) -> Result<(), End> {
+        if self.progress.bootstrapped || self.progress.checkpoint.get() < self.bootstrap_through {
+            return Ok(());
+        }
+        self.progress.bootstrapped = true;
+        save(&self.context.store, &self.progress).await?;
+        self.context.bootstrapped.notify_one();
+        Ok(())
+    }
+
+    async fn grant(&mut self) -> Result<(), End> {
+        match self.account.grant() {
+            0 => Ok(()),
+            bytes => self.send(v1::follower_frame::Frame::Credit(v1::Credit { bytes })).await,
+        }
+    }
+
+    async fn census(&mut self, census: &v1::Census) -> Result<(), End> {
+        let highest = Checkpoint::new(census.highest);
+        if self.buckets.is_none() {
+            let store = self.context.store.clone();
+            self.buckets = Some(blocking(move || store.count_buckets()).await?);
+        }
+        let known = self.buckets.as_ref().map_or(0, Buckets::total);
+        match (Census { live: census.live }).judge(known) {
+            CensusVerdict::Equal => self.send(v1::follower_frame::Frame::Settle(v1::Settle {})).await,
+            CensusVerdict::Gone(missing) => {
+                let (search, probe) = DeleteSearch::begin(missing, highest);
+                self.search = Some(search);
+                self.send(v1::follower_frame::Frame::Probe(probe)).await
+            }
+            CensusVerdict::Missed(documents) if self.progress.reconciling => {
+                // Reading everything did not help either: leave it to the next round.
+                Err(End::Passing(format!("the leader counts {documents} documents more than it shows")))
+            }
+            CensusVerdict::Missed(documents) => {
+                metrics::divergence();
+                tracing::error!(
+                    shard = %self.context.key,
+                    documents,
+                    "the leader holds documents that reading missed, reading everything again"
+                );
+                let (store, history) = (self.context.store.clone(), self.progress.history.clone());
+                blocking(move || super::reconcile(&store, history)).await?;
+                Err(End::Passing("the shard is being read again".to_owned()))
+            }
+        }
+    }
+
+    async fn evidence(&mut self, evidence: v1::Evidence) -> Result<(), End> {
+        let (Some(mut search), Some(buckets), Some(answer)) =
+            (self.search.take(), self.buckets.take(), evidence.answer)
+        else {
+            return Err(End::Passing("the leader agent answered a question that was not asked".to_owned()));
+        };
+        let store = self.context.store.clone();
+        let (search, buckets, step) = blocking(move || {
+            let step = search.step(answer, &buckets, &store)?;
+            Ok((search, buckets, step))
+        })
+        .await?;
+        self.buckets = Some(buckets);
+        match step {
+            Step::Ask(probe) => {
+                self.search = Some(search);
+                self.send(v1::follower_frame::Frame::Probe(probe)).await
+            }
+            Step::Settle(gone) => {
+                self.gone = gone;
+                self.send(v1::follower_frame::Frame::Settle(v1::Settle {})).await
+            }
+            Step::Contradiction(reason) => Err(End::Passing(reason)),
+        }
+    }
+
+    /// The round is final: what was found gone is deleted, and then the checkpoint moves.
+    async fn sealed(
+        &mut self,
+        checkpoint: Checkpoint,
+        applied: &mut mpsc::Receiver<Applied>,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
+        let gone = std::mem::take(&mut self.gone);
+        if !gone.is_empty() {
+            let writes = gone.into_iter().map(|(seq_no, doc)| Write::Gone(seq_no, doc)).collect();
+            self.dispatch(writes, 0, applied, cancel).await?;
+        }
+        self.ledger.milestone(Milestone::Sealed(checkpoint));
+        self.reach().await
+    }
+
+    async fn send(&self, frame: v1::follower_frame::Frame) -> Result<(), End> {
+        send(&self.to_leader, frame).await
+    }
+}
+
+async fn send(to: &mpsc::Sender<v1::FollowerFrame>, frame: v1::follower_frame::Frame) -> Result<(), End> {
+    let sent = timeout(SILENCE, to.send(v1::FollowerFrame { frame: Some(frame) })).await;
+    match sent {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::Passing("the stream to the leader agent ended".to_owned())),
+        Err(_) => Err(End::Passing("the leader agent takes nothing".to_owned())),
+    }
+}
+
+async fn save(store: &ShardStore, progress: &ShardProgress) -> Result<(), End> {
+    let (store, progress) = (store.clone(), progress.clone());
+    Ok(blocking(move || store.save_progress(&progress)).await?)
+}

@@ -1,0 +1,203 @@
+//! What is known of each shard at this moment, written by its session and lanes, read by whoever asks.
+//!
+//! Status must be true: lag comes from what the leader acknowledged and when this agent first heard of it, and goes to
+//! zero only when the durable checkpoint has caught up.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use slipstream_model::{Checkpoint, ShardKey};
+use tokio::time::Instant;
+
+use crate::control::ShardStatus;
+use crate::metrics;
+
+/// The live status of one shard.
+#[derive(Debug)]
+pub(crate) struct ShardCell {
+    shard: ShardKey,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    leader: Checkpoint0,
+    follower: Checkpoint0,
+    scanned: Checkpoint0,
+    bootstrap_through: Option<Checkpoint>,
+    reader: Option<(String, String)>,
+    waiting_for: Option<String>,
+    /// Leader checkpoints not yet reached, with the time at which their newest operation was unread at the latest.
+    ahead: VecDeque<(Checkpoint, Instant)>,
+    written: u64,
+    bytes: u64,
+    retries: u64,
+}
+
+/// A checkpoint that defaults to "none".
+#[derive(Debug, Clone, Copy)]
+struct Checkpoint0(Checkpoint);
+
+impl Default for Checkpoint0 {
+    fn default() -> Self {
+        Checkpoint0(Checkpoint::NONE)
+    }
+}
+
+/// How many unreached leader checkpoints are remembered; beyond that the oldest stays, and lag stays exact.
+const REMEMBERED: usize = 256;
+
+impl ShardCell {
+    pub(crate) fn new(shard: ShardKey) -> Self {
+        ShardCell { shard, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The leader has acknowledged up to `checkpoint`; the newest of it has been waiting for `pending`.
+    pub(crate) fn leader_at(&self, checkpoint: Checkpoint, pending: Duration) {
+        let mut state = self.state();
+        if checkpoint > state.leader.0 {
+            let now = Instant::now();
+            let since = now.checked_sub(pending).unwrap_or(now);
+            if state.ahead.len() < REMEMBERED {
+                state.ahead.push_back((checkpoint, since));
+            } else if let Some(last) = state.ahead.back_mut() {
+                last.0 = checkpoint;
+            }
+        }
+        state.leader.0 = checkpoint;
+        self.report(&mut state);
+    }
+
+    /// Everything up to `checkpoint` is durable here.
+    pub(crate) fn durable_at(&self, checkpoint: Checkpoint) {
+        let mut state = self.state();
+        state.follower.0 = checkpoint;
+        state.scanned.0 = checkpoint;
+        if checkpoint > state.leader.0 {
+            state.leader.0 = checkpoint;
+        }
+        if state.bootstrap_through.is_some_and(|through| checkpoint >= through) {
+            state.bootstrap_through = None;
+        }
+        self.report(&mut state);
+    }
+
+    /// The scan has come this far.
+    pub(crate) fn scanned_to(&self, scanned: Checkpoint) {
+        let mut state = self.state();
+        state.scanned.0 = scanned;
+        self.report(&mut state);
+    }
+
+    /// A reader serves the shard; the first copy ends at `bootstrap_through`.
+    pub(crate) fn opened(&self, reader: &str, why: &str, bootstrap_through: Option<Checkpoint>) {
+        metrics::reader(&self.shard, reader, true);
+        let mut state = self.state();
+        state.reader = Some((reader.to_owned(), why.to_owned()));
+        state.bootstrap_through = bootstrap_through;
+        state.waiting_for = None;
+    }
+
+    /// No stream is open.
+    pub(crate) fn closed(&self) {
+        if let Some((reader, _)) = self.state().reader.take() {
+            metrics::reader(&self.shard, &reader, false);
+        }
+    }
+
+    /// Something keeps the shard from moving.
+    pub(crate) fn wait_for(&self, what: &str) {
+        let mut state = self.state();
+        if state.waiting_for.as_deref() != Some(what) {
+            tracing::warn!(shard = %self.shard, what, "waiting");
+            state.waiting_for = Some(what.to_owned());
+        }
+    }
+
+    /// Nothing keeps it any more.
+    pub(crate) fn moving(&self) {
+        self.state().waiting_for = None;
+    }
+
+    pub(crate) fn received(&self, bytes: u64) {
+        self.state().bytes += bytes;
+    }
+
+    pub(crate) fn wrote(&self, operations: u64) {
+        self.state().written += operations;
+    }
+
+    pub(crate) fn retried(&self) {
+        self.state().retries += 1;
+    }
+
+    /// What keeps the shard from moving, if anything.
+    pub(crate) fn waiting_for(&self) -> Option<String> {
+        self.state().waiting_for.clone()
+    }
+
+    /// Everything that is known, as of now.
+    pub(crate) fn snapshot(&self) -> ShardStatus {
+        let mut state = self.state();
+        let lag = self.report(&mut state);
+        ShardStatus {
+            shard: self.shard.shard.0,
+            leader_checkpoint: state.leader.0.get(),
+            follower_checkpoint: state.follower.0.get(),
+            scanned: state.scanned.0.get(),
+            bootstrap_through: state.bootstrap_through.map(Checkpoint::get),
+            reader: state.reader.as_ref().map(|(reader, why)| format!("{reader}: {why}")),
+            lag_seconds: lag.as_secs_f64(),
+            operations_written: state.written,
+            bytes_read: state.bytes,
+            retries: state.retries,
+        }
+    }
+
+    fn report(&self, state: &mut State) -> Duration {
+        let durable = state.follower.0;
+        while state.ahead.front().is_some_and(|(checkpoint, _)| *checkpoint <= durable) {
+            state.ahead.pop_front();
+        }
+        let lag = state.ahead.front().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        let ratio = state.bootstrap_through.map_or(1.0, |through| {
+            (state.scanned.0.next().get() as f64 / through.next().get().max(1) as f64).min(1.0)
+        });
+        metrics::bootstrap(&self.shard, ratio);
+        metrics::lag(&self.shard, lag.as_secs_f64(), durable.distance_to(state.leader.0));
+        lag
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use slipstream_model::ShardId;
+
+    use super::*;
+
+    fn at(value: i64) -> Checkpoint {
+        Checkpoint::new(value)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lag_is_the_age_of_the_oldest_unapplied_operation() {
+        let cell = ShardCell::new(ShardKey { index: "i".into(), shard: ShardId(0) });
+        assert!(cell.snapshot().lag_seconds.abs() < 1e-9);
+        cell.leader_at(at(5), Duration::from_millis(100));
+        tokio::time::advance(Duration::from_secs(2)).await;
+        cell.leader_at(at(9), Duration::ZERO);
+        assert!((cell.snapshot().lag_seconds - 2.1).abs() < 1e-6);
+        cell.durable_at(at(5));
+        assert!(cell.snapshot().lag_seconds.abs() < 1e-6, "what is left was acknowledged just now");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!((cell.snapshot().lag_seconds - 1.0).abs() < 1e-6);
+        cell.durable_at(at(9));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(cell.snapshot().lag_seconds.abs() < 1e-9, "an idle, caught-up shard has no lag");
+    }
+}

@@ -1,0 +1,67 @@
+//! What the gateway asks of the agent behind it. A trait, so that the REST surface can be tested without an agent.
+
+use async_trait::async_trait;
+use slipstream_follower::{ControlError, Follower, IndexStatus, Leaders, StartRequest};
+use slipstream_model::IndexName;
+
+/// The operations of a follower agent; see [`Follower`] for what each promises.
+#[async_trait]
+pub trait Control: Send + Sync + 'static {
+    /// Starts following.
+    async fn start(&self, request: StartRequest) -> Result<(), ControlError>;
+    /// Ends following.
+    async fn stop(&self, index: &IndexName) -> Result<(), ControlError>;
+    /// Holds an index.
+    async fn pause(&self, index: &IndexName, reason: Option<String>) -> Result<(), ControlError>;
+    /// Goes on with a paused or failed index.
+    async fn resume(&self, index: &IndexName) -> Result<(), ControlError>;
+    /// Where one index stands; `None` if it does not follow.
+    fn status(&self, index: &IndexName) -> Option<IndexStatus>;
+    /// All following indices, by name.
+    fn list(&self) -> Vec<IndexStatus>;
+    /// Registers a leader under an alias.
+    async fn register_leader(&self, alias: &str, agents: Vec<String>) -> Result<(), ControlError>;
+    /// Forgets a registered leader.
+    async fn remove_leader(&self, alias: &str) -> Result<(), ControlError>;
+    /// All leaders.
+    fn leaders(&self) -> Leaders;
+}
+
+#[async_trait]
+impl Control for Follower {
+    async fn start(&self, request: StartRequest) -> Result<(), ControlError> {
+        Follower::start(self, request).await
+    }
+
+    async fn stop(&self, index: &IndexName) -> Result<(), ControlError> {
+        Follower::stop(self, index).await
+    }
+
+    async fn pause(&self, index: &IndexName, reason: Option<String>) -> Result<(), ControlError> {
+        Follower::pause(self, index, reason).await
+    }
+
+    async fn resume(&self, index: &IndexName) -> Result<(), ControlError> {
+        Follower::resume(self, index).await
+    }
+
+    fn status(&self, index: &IndexName) -> Option<IndexStatus> {
+        Follower::status(self, index)
+    }
+
+    fn list(&self) -> Vec<IndexStatus> {
+        Follower::list(self)
+    }
+
+    async fn register_leader(&self, alias: &str, agents: Vec<String>) -> Result<(), ControlError> {
+        Follower::register_leader(self, alias, agents).await
+    }
+
+    async fn remove_leader(&self, alias: &str) -> Result<(), ControlError> {
+        Follower::remove_leader(self, alias).await
+    }
+
+    fn leaders(&self) -> Leaders {
+        Follower::leaders(self)
+    }
+}

@@ -1,0 +1,63 @@
+//! For machines that watch: alive, ready, metrics; and our own JSON about the indices.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+use slipstream_model::IndexName;
+
+use crate::Gateway;
+use crate::error::ApiError;
+use crate::params::Params;
+
+/// The document that describes every route.
+pub(crate) const OPENAPI: &str = include_str!("openapi.json");
+
+/// `GET /healthz`: the process serves.
+pub(crate) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: the agent takes requests; not so once it has been told to end.
+pub(crate) async fn readyz(State(gateway): State<Arc<Gateway>>) -> (StatusCode, &'static str) {
+    if gateway.shutdown.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}
+
+/// `GET /metrics`.
+pub(crate) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (gateway.metrics)()).into_response()
+}
+
+/// `GET /_slipstream/v1/indices`.
+pub(crate) async fn indices(
+    State(gateway): State<Arc<Gateway>>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    Ok(Json(json!({"indices": gateway.control.list()})).into_response())
+}
+
+/// `GET /_slipstream/v1/indices/{index}`.
+pub(crate) async fn index(
+    State(gateway): State<Arc<Gateway>>,
+    Path(index): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    match gateway.control.status(&IndexName::new(index.clone())) {
+        Some(status) => Ok(Json(status).into_response()),
+        None => Err(ApiError::not_found(format!("No replication in progress for index:{index}"))),
+    }
+}
+
+/// `GET /_slipstream/v1/openapi.json`.
+pub(crate) async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}

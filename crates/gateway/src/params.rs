@@ -1,0 +1,77 @@
+//! Query parameters, as strictly as the engines take them: an unknown one is a mistake of the caller, never ignored.
+
+use axum::extract::Query;
+use axum::http::Uri;
+
+use crate::error::ApiError;
+
+/// Parameters that change how an answer is printed, on every call.
+const PRINTING: [&str; 3] = ["pretty", "human", "error_trace"];
+
+/// The query of one request.
+pub(crate) struct Params {
+    path: String,
+    pairs: Vec<(String, String)>,
+}
+
+impl Params {
+    /// Reads the query; refuses parameters that neither printing nor `allowed` knows.
+    pub(crate) fn of(uri: &Uri, allowed: &[&str]) -> Result<Params, ApiError> {
+        let params = Params::unchecked(uri)?;
+        for (name, _) in &params.pairs {
+            if !allowed.contains(&name.as_str()) && !PRINTING.contains(&name.as_str()) {
+                return Err(ApiError::illegal(format!(
+                    "request [{}] contains unrecognized parameter: [{name}]",
+                    params.path
+                )));
+            }
+        }
+        Ok(params)
+    }
+
+    /// Reads the query of a request that may be meant for the target, which has parameters of its own.
+    pub(crate) fn unchecked(uri: &Uri) -> Result<Params, ApiError> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|_| ApiError::illegal("the query of the request is not URL-encoded UTF-8"))?;
+        Ok(Params { path: uri.path().to_owned(), pairs })
+    }
+
+    /// The last value given.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A boolean; given without a value it is true.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("" | "true") => Ok(true),
+            Some(other) => Err(ApiError::illegal(format!(
+                "Failed to parse value [{other}] as only [true] or [false] are allowed."
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn params(uri: &str) -> Result<Params, ApiError> {
+        Params::of(&uri.parse().unwrap(), &["verbose"])
+    }
+
+    #[test]
+    fn a_flag_may_stand_alone() {
+        assert!(params("/a?verbose").ok().unwrap().flag("verbose").unwrap());
+        assert!(params("/a?verbose=true&pretty").ok().unwrap().flag("verbose").unwrap());
+        assert!(!params("/a?verbose=false").ok().unwrap().flag("verbose").unwrap());
+        assert!(params("/a?verbose=1").ok().unwrap().flag("verbose").is_err());
+    }
+
+    #[test]
+    fn unknown_parameters_are_named() {
+        let error = params("/a/_status?verbos=true").err().unwrap();
+        assert_eq!(error.reason(), "request [/a/_status] contains unrecognized parameter: [verbos]");
+    }
+}

@@ -1,0 +1,39 @@
+//! How a leader agent works: who may read what, and how much it takes on.
+
+use std::time::Duration;
+
+use slipstream_model::Pattern;
+
+/// What a leader agent is started with.
+#[derive(Debug, Clone)]
+pub struct LeaderConfig {
+    /// Release of the agent, as the handshake tells it: "0.1.0".
+    pub agent_version: String,
+    /// Who may read which indices. Nothing is allowed by default.
+    pub allow: Vec<AllowRule>,
+    /// Shard streams at once. Each holds a few pages of operations, so this bounds the agent's memory (I8).
+    pub max_streams: usize,
+    /// How long a new stream may take to say what it is for.
+    pub open_deadline: Duration,
+}
+
+impl Default for LeaderConfig {
+    /// Nothing is allowed, 512 streams, ten seconds to open.
+    fn default() -> Self {
+        LeaderConfig {
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            allow: Vec::new(),
+            max_streams: 512,
+            open_deadline: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Lets one identity read the indices that match one of the patterns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AllowRule {
+    /// DNS or URI name in the follower's certificate (its subject alternative name), exactly.
+    pub identity: String,
+    /// Indices of the leader cluster.
+    pub indices: Vec<Pattern>,
+}

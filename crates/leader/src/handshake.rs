@@ -1,0 +1,59 @@
+//! The first call on a connection: releases, protocol versions, and which cluster this agent stands beside.
+
+use slipstream_wire::protocol::{PROTOCOL_MAX, PROTOCOL_MIN, common_capabilities};
+use slipstream_wire::{ProtocolMismatch, negotiate, v1};
+use tonic::{Request, Response, Status};
+
+use crate::authorise::Caller;
+use crate::cause;
+use crate::metrics::{Refusal, refused};
+use crate::server::Agent;
+
+/// Answers the handshake.
+pub(crate) struct HandshakeService(pub(crate) Agent);
+
+#[tonic::async_trait]
+impl v1::handshake_server::Handshake for HandshakeService {
+    async fn hello(&self, request: Request<v1::HelloRequest>) -> Result<Response<v1::HelloReply>, Status> {
+        let caller = Caller::of(&request)?;
+        let hello = request.into_inner();
+        let protocol = negotiate(hello.protocol_min, hello.protocol_max).map_err(|e| mismatch(&caller, e))?;
+        let cluster = self.0.watch.cluster();
+        let identity = cluster.identity().await.map_err(|e| cause::of_cluster(&e))?;
+        // The identity may be remembered from better times: ask something that only a living cluster answers.
+        cluster.state_version().await.map_err(|e| cause::of_cluster(&e))?;
+        tracing::info!(identity = %caller, agent = hello.agent_version, protocol, "a follower agent said hello");
+        Ok(Response::new(v1::HelloReply {
+            agent_version: self.0.config.agent_version.clone(),
+            protocol,
+            capabilities: common_capabilities(&hello.capabilities),
+            cluster_uuid: identity.uuid.to_string(),
+            cluster_name: identity.name.clone(),
+            engine: identity.engine.to_string(),
+            engine_version: identity.version.to_string(),
+            identity: caller.to_string(),
+        }))
+    }
+}
+
+/// Refuses a stream under a protocol version that this release does not speak.
+pub(crate) fn check_protocol(caller: &Caller, protocol: u32) -> Result<(), Status> {
+    if (PROTOCOL_MIN..=PROTOCOL_MAX).contains(&protocol) {
+        return Ok(());
+    }
+    Err(mismatch(
+        caller,
+        ProtocolMismatch {
+            follower_min: protocol,
+            follower_max: protocol,
+            leader_min: PROTOCOL_MIN,
+            leader_max: PROTOCOL_MAX,
+        },
+    ))
+}
+
+fn mismatch(caller: &Caller, mismatch: ProtocolMismatch) -> Status {
+    tracing::warn!(identity = %caller, reason = %mismatch, "refused a follower agent of another release");
+    refused(Refusal::Protocol);
+    mismatch.into()
+}

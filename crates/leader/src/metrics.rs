@@ -1,0 +1,132 @@
+//! What the leader agent counts, by the names that dashboards know.
+//!
+//! Handles come from the `metrics` facade: without a recorder installed, counting costs next to nothing.
+
+use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use slipstream_model::{Change, Op, ShardKey};
+
+/// Bytes of operations sent: `direction="out"`, `stage="source"` before and `stage="wire"` after compression.
+pub const BYTES_TOTAL: &str = "slipstream_bytes_total";
+/// Operations sent, by `kind`: `index`, `delete` or `noop`.
+pub const OPS_TOTAL: &str = "slipstream_ops_total";
+/// Streams that a reader serves, by `index`, `shard` and `reader`.
+pub const READER: &str = "slipstream_reader";
+/// Highest checkpoint that a follower agent has acknowledged as durable, by `index` and `shard`.
+pub const ACKNOWLEDGED_CHECKPOINT: &str = "slipstream_acknowledged_checkpoint";
+/// Shard streams that are open.
+pub const SESSIONS: &str = "slipstream_sessions";
+/// Calls refused, by `reason`: `identity`, `not_allowed`, `protocol`, `malformed` or `too_many_streams`.
+pub const REFUSED_TOTAL: &str = "slipstream_refused_total";
+
+/// Why a call was refused: the label of [`REFUSED_TOTAL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The certificate names no identity.
+    Identity,
+    /// The identity may not read the index.
+    NotAllowed,
+    /// No common protocol version.
+    Protocol,
+    /// What was sent makes no sense.
+    Malformed,
+    /// The agent serves as many streams as it may.
+    TooManyStreams,
+}
+
+impl Refusal {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Refusal::Identity => "identity",
+            Refusal::NotAllowed => "not_allowed",
+            Refusal::Protocol => "protocol",
+            Refusal::Malformed => "malformed",
+            Refusal::TooManyStreams => "too_many_streams",
+        }
+    }
+}
+
+/// Gives the metrics their descriptions. Call once a recorder is installed.
+pub fn describe() {
+    describe_counter!(
+        BYTES_TOTAL,
+        "Bytes of operations, before (source) and after (wire) compression"
+    );
+    describe_counter!(OPS_TOTAL, "Operations by kind");
+    describe_gauge!(READER, "Streams that a reader serves");
+    describe_gauge!(
+        ACKNOWLEDGED_CHECKPOINT,
+        "Checkpoint that a follower agent has acknowledged as durable"
+    );
+    describe_gauge!(SESSIONS, "Shard streams that are open");
+    describe_counter!(REFUSED_TOTAL, "Calls that the leader agent refused, by reason");
+}
+
+/// Counts a refused call.
+pub(crate) fn refused(reason: Refusal) {
+    counter!(REFUSED_TOTAL, "reason" => reason.as_str()).increment(1);
+}
+
+/// One session's handles, looked up once. Dropping it takes the session off the gauges.
+pub(crate) struct SessionMetrics {
+    source_bytes: Counter,
+    wire_bytes: Counter,
+    indexed: Counter,
+    deleted: Counter,
+    noops: Counter,
+    acknowledged: Gauge,
+    reader: Gauge,
+    sessions: Gauge,
+}
+
+impl SessionMetrics {
+    /// A session begins.
+    pub(crate) fn begin(shard: &ShardKey, reader: &'static str) -> Self {
+        let (index, number) = (shard.index.to_string(), shard.shard.to_string());
+        let metrics = SessionMetrics {
+            source_bytes: counter!(BYTES_TOTAL, "direction" => "out", "stage" => "source"),
+            wire_bytes: counter!(BYTES_TOTAL, "direction" => "out", "stage" => "wire"),
+            indexed: counter!(OPS_TOTAL, "kind" => "index"),
+            deleted: counter!(OPS_TOTAL, "kind" => "delete"),
+            noops: counter!(OPS_TOTAL, "kind" => "noop"),
+            acknowledged: gauge!(ACKNOWLEDGED_CHECKPOINT, "index" => index.clone(), "shard" => number.clone()),
+            reader: gauge!(READER, "index" => index, "shard" => number, "reader" => reader),
+            sessions: gauge!(SESSIONS),
+        };
+        metrics.reader.increment(1);
+        metrics.sessions.increment(1);
+        metrics
+    }
+
+    /// Operations are about to be encoded.
+    pub(crate) fn count_ops(&self, ops: &[Op]) {
+        let (mut indexed, mut deleted, mut noops) = (0, 0, 0);
+        for op in ops {
+            match op.change {
+                Change::Index { .. } => indexed += 1,
+                Change::Delete => deleted += 1,
+                Change::Noop => noops += 1,
+            }
+        }
+        self.indexed.increment(indexed);
+        self.deleted.increment(deleted);
+        self.noops.increment(noops);
+    }
+
+    /// A batch of `source` bytes became `wire` bytes.
+    pub(crate) fn count_bytes(&self, source: u64, wire: u64) {
+        self.source_bytes.increment(source);
+        self.wire_bytes.increment(wire);
+    }
+
+    /// The follower said how far its target is durable.
+    pub(crate) fn acknowledged(&self, checkpoint: i64) {
+        self.acknowledged.set(checkpoint as f64);
+    }
+}
+
+impl Drop for SessionMetrics {
+    fn drop(&mut self) {
+        self.reader.decrement(1);
+        self.sessions.decrement(1);
+    }
+}

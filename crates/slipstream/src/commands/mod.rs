@@ -1,0 +1,8 @@
+//! The commands that are not agents.
+
+pub(crate) mod certs;
+pub(crate) mod completions;
+pub(crate) mod control;
+pub(crate) mod sandbox;
+pub(crate) mod start;
+pub(crate) mod status;

@@ -1,0 +1,92 @@
+//! `slipstream start`, and waiting for it.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Method;
+use serde_json::json;
+
+use super::control::report;
+use crate::cli::StartArgs;
+use crate::client::{Gateway, Index, read_index};
+use crate::failure::Failure;
+
+/// How often `--wait` looks.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Starts following, and with `--wait` returns only once the leader's contents have been copied.
+pub(crate) async fn run(args: &StartArgs, as_json: bool) -> Result<(), Failure> {
+    let gateway = Gateway::at(&args.gateway.gateway)?;
+    let index = args.follower_index.as_str();
+    let body = json!({"leader_alias": args.leader, "leader_index": args.leader_index});
+    let answer = gateway.call(Method::PUT, &["_plugins", "_replication", index, "_start"], Some(&body)).await?;
+    if args.wait {
+        wait(&gateway, index).await?;
+        report(as_json, &answer, &format!("{index} follows {}:{}", args.leader, args.leader_index));
+    } else {
+        report(as_json, &answer, &format!("{index} is being copied from {}:{}", args.leader, args.leader_index));
+    }
+    Ok(())
+}
+
+/// Waits as long as the copy takes: how long that is only the operator can judge, by the bar.
+async fn wait(gateway: &Gateway, index: &str) -> Result<(), Failure> {
+    // Draws on stderr, and only on a terminal.
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    bar.set_message(index.to_owned());
+    loop {
+        let Some(answer) = gateway.index(index).await? else {
+            return Err(Failure::failed(format!("{index} does not follow any more: somebody stopped it")));
+        };
+        let state = read_index(&answer)?;
+        let (done, all) = progress(&state);
+        bar.set_length(all);
+        bar.set_position(done);
+        match state.phase.as_str() {
+            "SYNCING" => break,
+            "INIT" | "BOOTSTRAPPING" => {}
+            phase => {
+                bar.abandon();
+                return Err(Failure::failed(format!("{index} is {phase}: {}", state.reason))
+                    .advise(format!("mend the cause, then `slipstream resume {index}`")));
+            }
+        }
+        if let Some(what) = state.waiting_for {
+            bar.set_message(format!("{index} ({what})"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Sequence numbers that the copy has behind it, and all that it has to read.
+fn progress(index: &Index) -> (u64, u64) {
+    let count = |seq_no: i64| u64::try_from(seq_no + 1).unwrap_or(0);
+    index.shards.iter().fold((0, 0), |(done, all), shard| {
+        let through = shard.bootstrap_through.unwrap_or(shard.scanned);
+        (done + count(shard.scanned.min(through)), all + count(through))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_counts_sequence_numbers_over_all_shards() {
+        let shard = |scanned: i64, through: Option<i64>| {
+            json!({"shard": 0, "leader_checkpoint": 0, "follower_checkpoint": 0, "scanned": scanned,
+                   "bootstrap_through": through, "reader": null, "lag_seconds": 0.0, "operations_written": 0, "retries": 0})
+        };
+        let answer = json!({
+            "follower_index": "f", "leader_alias": "l", "leader_index": "i", "phase": "BOOTSTRAPPING", "reason": "",
+            "waiting_for": null, "warnings": [],
+            "shards": [shard(24, Some(99)), shard(-1, Some(-1)), shard(9, None)]
+        });
+        assert_eq!(progress(&read_index(&answer).unwrap()), (35, 110));
+    }
+}

@@ -1,0 +1,96 @@
+//! The configuration files of the agents. Everything is read and checked before a port is bound or a store opened, and
+//! what cannot be is refused with file, line and key.
+//!
+//! One module a section. The environment comes in as an iterator, so that nothing here depends on the process. Secrets
+//! come from files of their own or from the environment; no error shows a value that may be one.
+
+mod allow;
+mod cluster;
+mod document;
+mod gateway;
+mod leader;
+mod limits;
+mod listen;
+mod observe;
+mod section;
+mod store;
+mod tls;
+
+use std::path::Path;
+
+use slipstream_cluster::ClusterConfig;
+use slipstream_follower::{FollowerConfig, Leaders};
+use slipstream_leader::AllowRule;
+
+pub(crate) use document::{ConfigError, Document};
+pub(crate) use gateway::Gateway;
+pub(crate) use store::StorePath;
+pub(crate) use tls::Certificates;
+
+/// A leader agent's file.
+#[derive(Debug)]
+pub(crate) struct LeaderFile {
+    pub(crate) cluster: ClusterConfig,
+    pub(crate) listen: String,
+    pub(crate) tls: Certificates,
+    pub(crate) allow: Vec<AllowRule>,
+    pub(crate) observe: Option<String>,
+}
+
+/// A follower agent's file.
+#[derive(Debug)]
+pub(crate) struct FollowerFile {
+    pub(crate) cluster: ClusterConfig,
+    pub(crate) store: StorePath,
+    pub(crate) gateway: Gateway,
+    pub(crate) tls: Certificates,
+    pub(crate) leaders: Leaders,
+    pub(crate) limits: FollowerConfig,
+}
+
+impl LeaderFile {
+    /// Reads the file and the variables that override it.
+    pub(crate) fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        LeaderFile::read(Document::load(path, env)?)
+    }
+
+    fn read(mut document: Document) -> Result<Self, ConfigError> {
+        let file = LeaderFile {
+            cluster: cluster::read(document.section("cluster")?)?,
+            listen: listen::read(document.section("listen")?)?,
+            tls: tls::read(document.section("tls")?)?,
+            allow: allow::read(document.sections("allow")?)?,
+            observe: observe::read(document.section("observe")?)?,
+        };
+        document.finish()?;
+        Ok(file)
+    }
+}
+
+impl FollowerFile {
+    /// Reads the file and the variables that override it.
+    pub(crate) fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        FollowerFile::read(Document::load(path, env)?)
+    }
+
+    fn read(mut document: Document) -> Result<Self, ConfigError> {
+        let file = FollowerFile {
+            cluster: cluster::read(document.section("cluster")?)?,
+            store: store::read(document.section("store")?)?,
+            gateway: gateway::read(document.section("gateway")?)?,
+            tls: tls::read(document.section("tls")?)?,
+            leaders: leader::read(document.sections("leader")?)?,
+            limits: limits::read(document.section("limits")?)?,
+        };
+        document.finish()?;
+        Ok(file)
+    }
+}
+
+/// The process's environment, as far as it is text.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! `slipstream follower`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use slipstream_cluster::Cluster;
+use slipstream_follower::Follower;
+use slipstream_gateway::{GatewayConfig, Proxy};
+use slipstream_store::Store;
+use slipstream_wire::tls::ClientTls;
+use tokio_util::sync::CancellationToken;
+
+use super::signals::{Asked, Signals};
+use super::{bind::bind, expiry, introduce, logging, metrics};
+use crate::cli::LogFormat;
+use crate::config::{FollowerFile, environment};
+use crate::failure::{Failure, chain};
+
+/// How long the indices may take to store their places at the end.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Runs a follower agent until it is told to end.
+pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
+    let file = FollowerFile::load(path, environment())?;
+    let tls = ClientTls::new(&file.tls.identity).map_err(|error| Failure::usage(chain(&error)))?;
+    let cluster = Cluster::new(&file.cluster).map_err(|error| Failure::usage(chain(&error)))?;
+    let proxy = match file.gateway.proxy {
+        true => Some(
+            Proxy::to(&file.cluster.url, file.cluster.ca_pem.as_deref())
+                .map_err(|error| Failure::usage(chain(&error)))?,
+        ),
+        false => None,
+    };
+    logging::start(log, "info")?;
+    let mut signals = Signals::listen()?;
+    let certificate = tls.clone();
+    let metrics = metrics::start(Box::new(move || certificate.expires_at()))?;
+    expiry::warn_if_soon(tls.expires_at());
+
+    let listener = bind(&file.gateway.address, "[gateway] address", "gateway").await?;
+    let store = open_store(file.store.0).await?;
+    let shutdown = CancellationToken::new();
+    // However this function ends, so does everything below it.
+    let _end = shutdown.clone().drop_guard();
+    let (leaders, limits) = (file.leaders, file.limits);
+    let follower = Follower::start_agent(cluster.clone(), store, tls.clone(), leaders, limits, shutdown.clone())
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    let gateway =
+        slipstream_gateway::serve(listener, follower.clone(), GatewayConfig { proxy }, metrics, shutdown.clone());
+    let told = async {
+        while signals.next().await == Asked::Reload {
+            reload(path, &tls);
+        }
+        shutdown.cancel();
+    };
+    let served = async { gateway.await.map_err(|error| Failure::of(&error)) };
+    let introduced = introduce(cluster, shutdown.clone());
+    let working = async { tokio::try_join!(served, async { Ok(introduced.await) }).map(drop) };
+    tokio::pin!(working);
+    tokio::select! {
+        failed = &mut working => return failed,
+        () = told => {}
+    }
+    working.await?;
+    if tokio::time::timeout(DRAIN, follower.stopped()).await.is_err() {
+        return Err(Failure::failed("the indices did not end in time; their places are as of the last checkpoint")
+            .advise("start the agent again: it goes on from there"));
+    }
+    tracing::info!("ended");
+    Ok(())
+}
+
+async fn open_store(path: std::path::PathBuf) -> Result<Store, Failure> {
+    let opened = tokio::task::spawn_blocking(move || Store::open(&path)).await;
+    match opened {
+        Ok(Ok(store)) => Ok(store),
+        Ok(Err(error)) => Err(Failure::of(&error)),
+        Err(error) => Err(Failure::of(&error)),
+    }
+}
+
+/// Takes new certificates from the files; keeps the old ones if anything is wrong with them.
+fn reload(path: &Path, tls: &ClientTls) {
+    let loaded = FollowerFile::load(path, environment()).map_err(|error| error.to_string());
+    let reloaded = loaded.and_then(|file| tls.reload(&file.tls.identity).map_err(|error| chain(&error)));
+    match reloaded {
+        Ok(()) => {
+            expiry::warn_if_soon(tls.expires_at());
+            tracing::info!("certificates reloaded; other settings take effect with a restart");
+        }
+        Err(error) => tracing::error!(error, "not reloaded: everything stays as it was"),
+    }
+}

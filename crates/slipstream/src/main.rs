@@ -1,0 +1,50 @@
+//! The `slipstream` program: command line, configuration, and the wiring of the agents. What the agents do is in their
+//! own crates.
+
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod demo;
+mod failure;
+mod init;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let json = cli.json;
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(json),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::of(&error).advise("the system has no room for another process's threads"))?;
+    let (json, log) = (cli.json, cli.log_format);
+    runtime.block_on(async {
+        match cli.command {
+            Command::Demo(args) => demo::run(&args, log).await,
+            Command::Leader(args) => init::leader::run(&args.config, log).await,
+            Command::Follower(args) => init::follower::run(&args.config, log).await,
+            Command::Sandbox(args) => commands::sandbox::run(args, log).await,
+            Command::Certs(command) => commands::certs::run(&command, json),
+            Command::Start(args) => commands::start::run(&args, json).await,
+            Command::Stop(args) => commands::control::stop(&args, json).await,
+            Command::Pause(args) => commands::control::pause(&args, json).await,
+            Command::Resume(args) => commands::control::resume(&args, json).await,
+            Command::Status(args) => commands::status::run(&args, json).await,
+            Command::Completions { shell } => commands::completions::run(shell),
+        }
+    })
+}

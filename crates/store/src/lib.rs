@@ -1,0 +1,27 @@
+//! What a follower agent must not forget, on its own disk: which indices it follows, how far each shard is durable on
+//! the target, and which documents the follower holds at which sequence number.
+//!
+//! This is the only crate that opens RocksDB. It promises three things. What a call marked *synced* returned is there
+//! after any crash (I2 rests on it). The two directions of a shard's map of documents, `seq → document` and
+//! `id → seq`, always agree, whatever is replayed (I4). And a damaged or foreign folder is an error in words, never a
+//! panic and never an empty store in place of a full one.
+//!
+//! All calls are synchronous. Point reads take microseconds, synced writes what the disk takes to sync, and
+//! [`ShardStore::live_in`] and [`ShardStore::count_buckets`] grow with what they read: the caller decides where
+//! blocking is fine.
+
+mod claim;
+mod engine;
+mod error;
+mod keys;
+mod records;
+mod schema;
+mod shard;
+mod store;
+mod tuning;
+mod value;
+
+pub use error::{Result, StoreError};
+pub use records::{Definition, LeaderAlias, Scan, ShardProgress};
+pub use shard::ShardStore;
+pub use store::Store;

@@ -1,0 +1,123 @@
+//! The few records that are kept as JSON: readable with RocksDB's own tools, and open to fields of later releases.
+//!
+//! A field that a later release adds must have a `serde` default, so that stores of this one stay readable; a field
+//! that is not known is dropped. A change that needs more than that is a new schema (`schema.rs`).
+
+use serde::{Deserialize, Serialize};
+use slipstream_model::settings::Settings;
+use slipstream_model::{
+    Checkpoint, ClusterUuid, DurableCheckpoint, HistoryUuid, IndexName, IndexUuid, Phase, PrimaryTerm, Reason,
+};
+
+/// A leader cluster under the name that replication requests use for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderAlias {
+    /// The name, unique within the follower agent.
+    pub alias: String,
+    /// Addresses of its leader agents, any of which will do.
+    pub agents: Vec<String>,
+}
+
+/// One following index: what was asked for, whom it is bound to, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// The index on the target; the key of the definition.
+    pub follower_index: IndexName,
+    /// The leader cluster, by its alias.
+    pub leader_alias: String,
+    /// The index on the leader.
+    pub leader_index: IndexName,
+    /// The leader index's identity, once known (I5).
+    #[serde(default)]
+    pub leader_index_uuid: Option<IndexUuid>,
+    /// The leader cluster's identity, once known (I5).
+    #[serde(default)]
+    pub leader_cluster_uuid: Option<ClusterUuid>,
+    /// The follower index's identity, once it is created.
+    #[serde(default)]
+    pub follower_index_uuid: Option<IndexUuid>,
+    /// Where the replication stands.
+    pub phase: Phase,
+    /// The phase that `PAUSED` and `FAILED` go back to.
+    pub resume_phase: Phase,
+    /// Why it is in that phase.
+    pub reason: Reason,
+    /// Settings that the operator wants otherwise than the leader has them.
+    #[serde(default)]
+    pub overrides: Settings,
+    /// How many shards the leader index has; 0 before that is known.
+    pub shards: u32,
+    /// When replication was started, in milliseconds since the Unix epoch.
+    pub started_at_millis: u64,
+}
+
+/// How far one shard has come. The default is a shard of which nothing is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardProgress {
+    /// Everything up to it is applied and durable on the target (I2).
+    #[serde(default = "nothing_durable")]
+    pub checkpoint: DurableCheckpoint,
+    /// The history that the checkpoint counts in (I5).
+    #[serde(default)]
+    pub history: Option<HistoryUuid>,
+    /// A window scan that is under way.
+    #[serde(default)]
+    pub scan: Option<Scan>,
+    /// Whether the leader's contents at the start were copied completely.
+    #[serde(default)]
+    pub bootstrapped: bool,
+    /// Whether everything is being read again although documents are known: their sequence numbers may belong to a
+    /// history that is no more, so they say nothing about which of two operations is newer.
+    #[serde(default)]
+    pub reconciling: bool,
+}
+
+/// How far a window scan has read, valid as long as the shard's primary stays the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scan {
+    /// All that is alive up to it was read, applied and is durable; deletes up to it may still be outstanding.
+    pub scanned: Checkpoint,
+    /// The primary's term when the scan began.
+    pub term: PrimaryTerm,
+}
+
+impl Default for ShardProgress {
+    fn default() -> Self {
+        ShardProgress {
+            checkpoint: DurableCheckpoint::NONE,
+            history: None,
+            scan: None,
+            bootstrapped: false,
+            reconciling: false,
+        }
+    }
+}
+
+fn nothing_durable() -> DurableCheckpoint {
+    DurableCheckpoint::NONE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_earlier_and_later_releases_are_read() {
+        let bare: ShardProgress = serde_json::from_str("{}").unwrap();
+        assert_eq!(bare, ShardProgress::default());
+        let later: ShardProgress =
+            serde_json::from_str(r#"{"checkpoint":7,"bootstrapped":true,"colour":"blue"}"#).unwrap();
+        assert_eq!(later.checkpoint.get(), Checkpoint::new(7));
+        assert!(later.bootstrapped);
+    }
+
+    #[test]
+    fn a_definition_without_its_optional_fields_is_read() {
+        let json = r#"{"follower_index":"f","leader_alias":"a","leader_index":"l","phase":"SYNCING",
+            "resume_phase":"SYNCING","reason":"User initiated","shards":1,"started_at_millis":5,"later":{}}"#;
+        let definition: Definition = serde_json::from_str(json).unwrap();
+        assert_eq!(definition.phase, Phase::Syncing);
+        assert_eq!(definition.leader_index_uuid, None);
+        assert!(definition.overrides.is_empty());
+    }
+}

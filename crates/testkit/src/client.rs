@@ -1,0 +1,203 @@
+//! A small HTTP client for tests, independent of the product's: what a test sends and sees must not pass through
+//! the code under test.
+
+use std::{fmt::Display, time::Duration};
+
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// A server that hangs must not hang a test; a merge of two busy servers on two cores may well take half a minute.
+const REQUEST_LIMIT: Duration = Duration::from_secs(60);
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{method} {url} got no answer")]
+pub struct NoAnswer {
+    /// The method.
+    pub method: &'static str,
+    /// The whole URL.
+    pub url: String,
+    /// What went wrong on the way.
+    #[source]
+    pub source: reqwest::Error,
+}
+
+/// A client of one server. Clones share connections.
+#[derive(Debug, Clone)]
+pub struct Es {
+    url: String,
+    http: reqwest::Client,
+}
+
+impl Es {
+    /// A client of the server at `url`, such as `http://127.0.0.1:9200`; an agent's gateway is as good.
+    pub fn new(url: &str) -> Self {
+        Self { url: url.trim_end_matches('/').to_owned(), http: http_client() }
+    }
+
+    /// The server's URL, without a slash at its end.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// GET; status and JSON body (`null` where it is not JSON). Panics where no answer comes.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        must(self.try_get(path).await)
+    }
+
+    /// GET; status and the body's very bytes. Panics where no answer comes.
+    pub async fn get_bytes(&self, path: &str) -> (u16, Vec<u8>) {
+        must(self.try_send("GET", path, None).await)
+    }
+
+    /// GET that reports a missing answer instead of panicking.
+    pub async fn try_get(&self, path: &str) -> Result<(u16, Value), NoAnswer> {
+        self.try_send("GET", path, None).await.map(parse)
+    }
+
+    /// PUT of a JSON body. Panics where no answer comes.
+    pub async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.put_bytes(path, body.to_string().into_bytes()).await
+    }
+
+    /// PUT of a body exactly as it is, declared as JSON. Panics where no answer comes.
+    pub async fn put_bytes(&self, path: &str, body: impl Into<Vec<u8>>) -> (u16, Value) {
+        parse(must(self.try_send("PUT", path, Some(("application/json", body.into()))).await))
+    }
+
+    /// POST of a JSON body. Panics where no answer comes.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.post_bytes(path, body.to_string().into_bytes()).await
+    }
+
+    /// POST of a body exactly as it is, declared as JSON. Panics where no answer comes.
+    pub async fn post_bytes(&self, path: &str, body: impl Into<Vec<u8>>) -> (u16, Value) {
+        parse(must(self.try_send("POST", path, Some(("application/json", body.into()))).await))
+    }
+
+    /// `POST _bulk` of lines exactly as they are. Panics where no answer comes.
+    pub async fn bulk(&self, path: &str, lines: impl Into<Vec<u8>>) -> (u16, Value) {
+        parse(must(self.try_send("POST", path, Some(("application/x-ndjson", lines.into()))).await))
+    }
+
+    /// DELETE. Panics where no answer comes.
+    pub async fn delete(&self, path: &str) -> (u16, Value) {
+        parse(must(self.try_send("DELETE", path, None).await))
+    }
+
+    /// Refreshes an index, so that a search sees every write before.
+    pub async fn refresh(&self, index: &str) {
+        let (status, answer) = self.post_bytes(&format!("/{index}/_refresh"), "").await;
+        assert_eq!(status, 200, "refresh of {index}: {answer}");
+    }
+
+    /// Any request: status and the body's very bytes. `body` is a content type and the bytes.
+    pub async fn try_send(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<(u16, Vec<u8>), NoAnswer> {
+        let url = format!("{}{path}", self.url);
+        let failed = |source| NoAnswer { method, url: url.clone(), source };
+        let verb = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or(reqwest::Method::GET);
+        let mut request = self.http.request(verb, &url);
+        if let Some((content_type, body)) = body {
+            request = request.header("content-type", content_type).body(body);
+        }
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.map_err(failed)?;
+        Ok((status, bytes.to_vec()))
+    }
+}
+
+#[expect(clippy::expect_used, reason = "without TLS and with constant options, building a client cannot fail")]
+fn http_client() -> reqwest::Client {
+    // Nothing here speaks TLS, but the client wants to know how it would. A provider installed earlier is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder()
+        .timeout(REQUEST_LIMIT)
+        .connect_timeout(Duration::from_secs(5))
+        .no_proxy()
+        .build()
+        .expect("a plain HTTP client")
+}
+
+#[expect(clippy::panic, reason = "called from tests only, where a missing answer is a failure")]
+#[track_caller]
+fn must<T>(result: Result<T, NoAnswer>) -> T {
+    match result {
+        Ok(answer) => answer,
+        Err(error) => panic!("{error}: {:?}", error.source),
+    }
+}
+
+fn parse((status, body): (u16, Vec<u8>)) -> (u16, Value) {
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+/// Escapes a document id, routing value or index name as one segment of a path.
+pub fn escape(segment: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(segment.len());
+    for byte in segment.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
+            out.push(byte as char);
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
+
+/// Polls `check` until it succeeds and returns what it found; panics when `limit` has passed, telling `what` was
+/// awaited and why the last check was not content.
+#[expect(clippy::panic, reason = "called from tests only, where a panic is the verdict")]
+pub async fn eventually<T, E: Display>(
+    what: &str,
+    limit: Duration,
+    mut check: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    let deadline = Instant::now() + limit;
+    let mut pause = Duration::from_millis(10);
+    loop {
+        let why = match tokio::time::timeout_at(deadline, check()).await {
+            Ok(Ok(value)) => return value,
+            Ok(Err(why)) => why.to_string(),
+            Err(_) => "the check itself did not end".to_owned(),
+        };
+        if Instant::now() >= deadline {
+            panic!("waited {limit:?} in vain for \"{what}\": {why}");
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(200));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_segments_survive() {
+        assert_eq!(escape("a/b?c#d%e f.é"), "a%2Fb%3Fc%23d%25e%20f%2E%C3%A9");
+    }
+
+    #[tokio::test]
+    async fn polling_returns_what_was_awaited() {
+        let mut tries = 0;
+        let found = eventually("three tries", Duration::from_secs(5), async || {
+            tries += 1;
+            if tries == 3 { Ok(tries) } else { Err("not yet") }
+        })
+        .await;
+        assert_eq!(found, 3);
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "\"pigs fly\": still walking")]
+    async fn polling_tells_what_it_waited_for() {
+        eventually("pigs fly", Duration::from_millis(30), async || Err::<(), _>("still walking")).await;
+    }
+}

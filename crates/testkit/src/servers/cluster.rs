@@ -1,0 +1,92 @@
+//! Clusters of several nodes, for tests of replicas and failing primaries.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Release, Server, ServerConfig, SkipOrError};
+use crate::client::{Es, eventually};
+
+/// A cluster whose first node is its only possible master and holds data as well; the others hold data only.
+///
+/// Every node but the first may therefore die and the cluster goes on: put the primary on the second
+/// ([`Cluster::move_primary`]), kill that one, and the first promotes its replica.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The nodes, the master first.
+    pub nodes: Vec<Server>,
+}
+
+impl Cluster {
+    /// Starts `count` nodes, named `node-0` and so on.
+    pub async fn start(release: Release, count: usize, config: ServerConfig) -> Result<Self, SkipOrError> {
+        let first = Server::start(release, ServerConfig { node_name: "node-0".to_owned(), ..config.clone() }).await?;
+        let mut nodes = vec![first];
+        for number in 1..count {
+            let config = config.clone().joining(&nodes[0], &format!("node-{number}"));
+            nodes.push(Server::start(release, config).await?);
+        }
+        let cluster = Self { nodes };
+        cluster.wait_for_nodes(count).await;
+        Ok(cluster)
+    }
+
+    /// A client of the first node.
+    pub fn client(&self) -> Es {
+        self.nodes[0].client()
+    }
+
+    /// Waits until the first node sees `count` nodes.
+    pub async fn wait_for_nodes(&self, count: usize) {
+        let client = self.client();
+        eventually("every node has joined", Duration::from_secs(60), async || {
+            let (_, health) = client.get("/_cluster/health").await;
+            if health["number_of_nodes"] == json!(count) { Ok(()) } else { Err(health.to_string()) }
+        })
+        .await;
+    }
+
+    /// Waits until every copy of `index` is in sync.
+    pub async fn wait_for_green(&self, index: &str) {
+        let client = self.client();
+        eventually("every copy is in sync", Duration::from_secs(60), async || {
+            let (_, health) = client.get(&format!("/_cluster/health/{index}")).await;
+            if health["status"] == "green" { Ok(()) } else { Err(health.to_string()) }
+        })
+        .await;
+    }
+
+    /// The number of the node that holds the primary of a shard, `None` while there is none.
+    pub async fn primary_of(&self, index: &str, shard: u32) -> Option<usize> {
+        let (_, copies) = self.client().get(&format!("/_cat/shards/{index}?format=json")).await;
+        let shard = shard.to_string();
+        let copy = copies.as_array()?.iter().find(|copy| {
+            copy["prirep"] == "p" && copy["shard"] == shard.as_str() && copy["state"] == "STARTED"
+        })?;
+        self.nodes.iter().position(|node| copy["node"] == node.node_name())
+    }
+
+    /// Makes node number `to`, which must hold a copy in sync, the holder of the primary, and waits until the copies
+    /// are in sync again.
+    pub async fn move_primary(&self, index: &str, shard: u32, to: usize) {
+        self.wait_for_green(index).await;
+        let client = self.client();
+        let from = self.primary_of(index, shard).await;
+        if let Some(from) = from.filter(|from| *from != to) {
+            // Cancelling the primary's allocation promotes the replica and rebuilds the cancelled copy from it.
+            let command = json!({"commands": [{"cancel": {
+                "index": index, "shard": shard, "node": self.nodes[from].node_name(), "allow_primary": true,
+            }}]});
+            let (status, answer) = client.post("/_cluster/reroute", &command).await;
+            assert_eq!(status, 200, "moving the primary of [{index}][{shard}]: {answer}");
+        }
+        eventually("the primary has moved", Duration::from_secs(60), async || {
+            match self.primary_of(index, shard).await {
+                Some(node) if node == to => Ok(()),
+                other => Err(format!("it is on {other:?}")),
+            }
+        })
+        .await;
+        self.wait_for_green(index).await;
+    }
+}

@@ -1,0 +1,395 @@
+//! Real servers for tests: provisioned once, started in seconds, gone when the test ends, however it ends.
+//!
+//! ```no_run
+//! # async fn example() {
+//! use slipstream_testkit::servers::{Release, Server, ServerConfig, or_skip};
+//! let Some(mut server) = or_skip(Server::start(Release::OpenSearch2_19_1, ServerConfig::default()).await) else {
+//!     return;
+//! };
+//! server.kill().await;
+//! or_skip(server.restart().await);
+//! # }
+//! ```
+//!
+//! A server listens on 127.0.0.1 only, on ports that stay its own until it is dropped; its folder is removed then.
+//! Should the test process be killed, the kernel kills its servers.
+
+mod account;
+mod cluster;
+mod error;
+mod install;
+mod java;
+mod keeper;
+mod launch;
+mod ports;
+mod release;
+
+use std::{
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    process::{Child, ExitStatus},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+pub use self::{
+    cluster::Cluster,
+    error::{SkipOrError, or_skip},
+    release::{Engine, Release},
+};
+use self::{account::Account, launch::Launch, ports::Port};
+use crate::client::Es;
+
+/// Two cores, shared with a compiler: a start that takes 4 s alone may take a minute.
+const START_LIMIT: Duration = Duration::from_secs(180);
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// Starts are tried again where a foreign process took a port between our look and the server's.
+const PORT_TRIES: usize = 3;
+
+/// How to start a server.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Largest heap in MiB. 512 is enough for some hundred thousand small documents.
+    pub heap_mb: u32,
+    /// The cluster's name.
+    pub cluster_name: String,
+    /// The node's name, unique within its cluster.
+    pub node_name: String,
+    /// Further lines of the configuration file: key, and value as YAML.
+    pub settings: Vec<(String, String)>,
+    /// The transport address of a node of the cluster to join; alone where empty.
+    pub join: Option<String>,
+    /// Whether the node may be elected master. A joining node usually should not: of two that may, either's death
+    /// can leave the other without a majority.
+    pub master_eligible: bool,
+    /// Start fast with a JVM that never optimises much (`true`, for tests), or run as in production (for benchmarks).
+    pub fast_start: bool,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            heap_mb: 512,
+            cluster_name: "slipstream-test".to_owned(),
+            node_name: "node-0".to_owned(),
+            settings: Vec::new(),
+            join: None,
+            master_eligible: true,
+            fast_start: true,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// The defaults under a cluster name of its own, which is what shows in logs.
+    pub fn named(cluster_name: &str) -> Self {
+        Self { cluster_name: cluster_name.to_owned(), ..Self::default() }
+    }
+
+    /// Adds a line to the configuration file; `value` is YAML.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Joins the cluster of `server` as a data node that may not become master.
+    #[must_use]
+    pub fn joining(mut self, server: &Server, node_name: &str) -> Self {
+        self.cluster_name.clone_from(&server.config.cluster_name);
+        node_name.clone_into(&mut self.node_name);
+        self.join = Some(server.transport_address());
+        self.master_eligible = false;
+        self
+    }
+}
+
+/// A running server, or one that was killed and can be restarted on its data.
+#[derive(Debug)]
+pub struct Server {
+    launch: Launch,
+    config: ServerConfig,
+    child: Option<Child>,
+    http: Port,
+    transport: Port,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts `release` and waits until it answers.
+    pub async fn start(release: Release, config: ServerConfig) -> Result<Self, SkipOrError> {
+        let java = java::for_release(release)?;
+        let installed = install::install(release).await?;
+        let mut tries = 1;
+        loop {
+            let mut server = Self::prepare(release, config.clone(), java.clone(), installed.clone())?;
+            match server.launch_and_wait().await {
+                Ok(()) => return Ok(server),
+                Err(SkipOrError::Start { log, .. }) if tries < PORT_TRIES && log.contains("BindException") => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn prepare(
+        release: Release,
+        config: ServerConfig,
+        java: java::Java,
+        installed: install::Installed,
+    ) -> Result<Self, SkipOrError> {
+        let (http, transport) = (Port::take(&installed.ports)?, Port::take(&installed.ports)?);
+        let parent =
+            account::reachable(installed.account, [std::env::temp_dir(), PathBuf::from("/var/tmp")]);
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("slipstream-{}-", release.slug()))
+            .permissions(std::fs::Permissions::from_mode(0o755))
+            .tempdir_in(&parent)
+            .map_err(|source| SkipOrError::file("create a folder in", &parent, source))?;
+        for name in ["data", "logs", "repo", "tmp"] {
+            let path = folder.path().join(name);
+            std::fs::create_dir(&path).map_err(|source| SkipOrError::file("create", &path, source))?;
+        }
+        let template = installed.home.join("config");
+        copy(&template, &folder.path().join("config"))?;
+        let launch = Launch {
+            release,
+            java,
+            heap_mb: config.heap_mb,
+            fast_start: config.fast_start,
+            folder: folder.path().to_owned(),
+            installed,
+        };
+        let server = Self { launch, config, child: None, http, transport, folder };
+        server.write_settings()?;
+        if let Some(account) = server.launch.installed.account {
+            give(server.folder.path(), account)?;
+        }
+        Ok(server)
+    }
+
+    fn write_settings(&self) -> Result<(), SkipOrError> {
+        let name = match self.release().engine() {
+            Engine::OpenSearch => "opensearch.yml",
+            Engine::Elasticsearch => "elasticsearch.yml",
+        };
+        let path = self.folder.path().join("config").join(name);
+        let text: String = self.settings().into_iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
+        std::fs::write(&path, text).map_err(|source| SkipOrError::file("write", path, source))
+    }
+
+    fn settings(&self) -> Vec<(String, String)> {
+        let folder = |name| self.folder.path().join(name).display().to_string();
+        let config = &self.config;
+        let mut settings = vec![
+            ("cluster.name", config.cluster_name.clone()),
+            ("node.name", config.node_name.clone()),
+            ("network.host", "127.0.0.1".to_owned()),
+            ("http.port", self.http.number().to_string()),
+            ("transport.port", self.transport.number().to_string()),
+            ("path.data", folder("data")),
+            ("path.logs", folder("logs")),
+            ("path.repo", format!("[\"{}\"]", folder("repo"))),
+            // A full build disk must not make indices read-only under a test that is not about that.
+            ("cluster.routing.allocation.disk.threshold_enabled", "false".to_owned()),
+            ("action.destructive_requires_name", "false".to_owned()),
+        ];
+        // Never `discovery.type: single-node`: another node could not join later.
+        match &config.join {
+            Some(address) => settings.push(("discovery.seed_hosts", format!("[\"{address}\"]"))),
+            None => {
+                settings.push(("discovery.seed_hosts", "[]".to_owned()));
+                settings.push(("cluster.initial_master_nodes", format!("[\"{}\"]", config.node_name)));
+            }
+        }
+        if !config.master_eligible {
+            if self.release() == Release::Elasticsearch7_3_0 {
+                settings.push(("node.master", "false".to_owned()));
+            } else {
+                settings.push(("node.roles", "[data, ingest]".to_owned()));
+            }
+        }
+        if launch::has_x_pack(&self.launch.installed.home) {
+            settings.push(("xpack.security.enabled", "false".to_owned()));
+            settings.push(("xpack.ml.enabled", "false".to_owned()));
+        }
+        if self.launch.installed.home.join("modules/ingest-geoip").is_dir()
+            && self.release().engine() == Engine::Elasticsearch
+        {
+            settings.push(("ingest.geoip.downloader.enabled", "false".to_owned()));
+        }
+        let mut settings: Vec<(String, String)> =
+            settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        settings.retain(|(key, _)| !config.settings.iter().any(|(own, _)| own == key));
+        settings.extend(config.settings.iter().cloned());
+        settings
+    }
+
+    async fn launch_and_wait(&mut self) -> Result<(), SkipOrError> {
+        self.child = Some(self.launch.spawn()?);
+        let deadline = Instant::now() + START_LIMIT;
+        let client = Es::new(&self.url());
+        loop {
+            if let Some(status) = self.exited() {
+                self.child = None;
+                return Err(self.start_error(format!("it ended with {status}")));
+            }
+            if let Ok((200, _)) = client.try_get("/_cluster/health?master_timeout=1s").await {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let error = self.start_error(format!("no answer after {} s", START_LIMIT.as_secs()));
+                self.kill().await;
+                return Err(error);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn start_error(&self, reason: String) -> SkipOrError {
+        SkipOrError::Start { release: self.release().name(), reason, log: self.log_tail(30) }
+    }
+
+    fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().ok().flatten()
+    }
+
+    /// `http://127.0.0.1:PORT`, the same over restarts.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http.number())
+    }
+
+    /// `127.0.0.1:PORT` for other nodes, the same over restarts.
+    pub fn transport_address(&self) -> String {
+        format!("127.0.0.1:{}", self.transport.number())
+    }
+
+    /// What runs here.
+    pub fn release(&self) -> Release {
+        self.launch.release
+    }
+
+    /// The node's name.
+    pub fn node_name(&self) -> &str {
+        &self.config.node_name
+    }
+
+    /// The JVM's process id; `None` while the server is down.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// The node's `path.data`.
+    pub fn data_path(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The folder in the node's `path.repo`, for snapshot repositories of type `fs`.
+    pub fn repo_path(&self) -> PathBuf {
+        self.folder.path().join("repo")
+    }
+
+    /// A client for this server.
+    pub fn client(&self) -> Es {
+        Es::new(&self.url())
+    }
+
+    /// The last lines that the server printed.
+    pub fn log_tail(&self, lines: usize) -> String {
+        let log = std::fs::read(self.launch.log_path()).unwrap_or_default();
+        tail(&String::from_utf8_lossy(&log), lines)
+    }
+
+    /// Ends the server as a power cut would, SIGKILL, and waits until it is gone. Nothing happens if it is down.
+    pub async fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = tokio::task::spawn_blocking(move || child.wait()).await;
+        }
+    }
+
+    /// Ends the server if it runs (SIGKILL) and starts it on the same data and ports; waits until it answers.
+    pub async fn restart(&mut self) -> Result<(), SkipOrError> {
+        self.kill().await;
+        let mut tries = 1;
+        loop {
+            match self.launch_and_wait().await {
+                Err(SkipOrError::Start { log, .. }) if tries < PORT_TRIES && log.contains("BindException") => tries += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// Ends the server in an orderly way (SIGTERM), its data flushed and its connections closed; SIGKILL after 30 s.
+    /// It can be restarted.
+    pub async fn shut_down(&mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        let deadline = Instant::now() + STOP_LIMIT;
+        while self.child.is_some() && self.exited().is_none() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.kill().await;
+    }
+
+    /// Ends the server in an orderly way and removes its folder.
+    pub async fn stop(mut self) {
+        self.shut_down().await;
+    }
+
+    /// Stops the server's clock (SIGSTOP): its connections stay open and nothing answers, until [`Server::thaw`].
+    pub fn freeze(&self) {
+        self.signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets a frozen server go on.
+    pub fn thaw(&self) {
+        self.signal(rustix::process::Signal::CONT);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+pub(crate) fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), SkipOrError> {
+    std::fs::create_dir_all(to).map_err(|source| SkipOrError::file("create", to, source))?;
+    let entries = std::fs::read_dir(from).map_err(|source| SkipOrError::file("list", from, source))?;
+    for entry in entries.flatten() {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy(&source, &target)?;
+        } else {
+            std::fs::copy(&source, &target).map_err(|error| SkipOrError::file("copy", source, error))?;
+        }
+    }
+    Ok(())
+}
+
+fn give(path: &Path, account: Account) -> Result<(), SkipOrError> {
+    chown(path, Some(account.uid), Some(account.gid)).map_err(|source| SkipOrError::file("hand over", path, source))?;
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(|source| SkipOrError::file("list", path, source))?;
+        for entry in entries.flatten() {
+            give(&entry.path(), account)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! The leader's side of a connection: only peers that finished a TLS handshake get past this module.
+//!
+//! Handshakes run beside each other, a bounded number of them and each against a deadline, so a peer that stays silent
+//! delays nobody. Every refused peer is logged once, with its address and the reason in words, because the peer itself
+//! may learn no more than that the connection broke.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::{FuturesUnordered, Stream};
+use rustls::ServerConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tracing::{debug, error, warn};
+
+use crate::protocol;
+use crate::tls::{ServerTls, words};
+
+/// How many handshakes run at once; further peers wait in the listener's backlog.
+const MAX_HANDSHAKES: usize = 256;
+
+/// After a failed `accept`, usually for lack of file descriptors, the next one waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long a refused peer is listened to, so that it can read why before the connection is gone.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A gRPC server with the windows, limits and keep-alive of this protocol, for [`incoming`].
+pub fn server() -> Server {
+    Server::builder()
+        .initial_stream_window_size(protocol::STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(protocol::CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(protocol::MAX_STREAMS)
+        .http2_keepalive_interval(Some(protocol::KEEP_ALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(protocol::KEEP_ALIVE_TIMEOUT))
+}
+
+/// Authenticated connections, for tonic's `serve_with_incoming_shutdown`.
+///
+/// The stream does all of its work while it is polled: there is no task behind it that could outlive it. It ends with
+/// `shutdown`, dropping handshakes that are not finished, and never yields an error.
+pub fn incoming(
+    listener: TcpListener,
+    tls: ServerTls,
+    shutdown: CancellationToken,
+) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+    enum Event {
+        Accepted(io::Result<(TcpStream, SocketAddr)>),
+        HandshakeOver(Option<Box<TlsStream<TcpStream>>>),
+    }
+
+    async_stream::stream! {
+        let mut handshakes = FuturesUnordered::new();
+        loop {
+            let event = tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(outcome) = handshakes.next() => Event::HandshakeOver(outcome),
+                accepted = listener.accept(), if handshakes.len() < MAX_HANDSHAKES => Event::Accepted(accepted),
+            };
+            match event {
+                Event::Accepted(Ok((tcp, peer))) => handshakes.push(handshake(tcp, peer, tls.config())),
+                Event::Accepted(Err(error)) => {
+                    error!(%error, "cannot accept a connection, check the limit of open files");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                Event::HandshakeOver(Some(stream)) => yield Ok(*stream),
+                Event::HandshakeOver(None) => {}
+            }
+        }
+    }
+}
+
+/// One handshake; `None` where the peer was refused, which is logged by then.
+async fn handshake(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    config: Arc<ServerConfig>,
+) -> Option<Box<TlsStream<TcpStream>>> {
+    if let Err(error) = tcp.set_nodelay(true) {
+        debug!(%peer, %error, "the connection was gone before it began");
+        return None;
+    }
+    let accept = TlsAcceptor::from(config).accept(tcp).into_fallible();
+    match tokio::time::timeout(protocol::HANDSHAKE_DEADLINE, accept).await {
+        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Err((error, tcp))) => {
+            let reason = words::refusal(&error);
+            if reason == words::HUNG_UP {
+                debug!(%peer, reason, "refused a connection");
+            } else {
+                warn!(%peer, reason, "refused a connection");
+            }
+            linger(tcp).await;
+            None
+        }
+        Err(_) => {
+            let seconds = protocol::HANDSHAKE_DEADLINE.as_secs();
+            warn!(%peer, reason = "the handshake took too long", seconds, "refused a connection");
+            None
+        }
+    }
+}
+
+/// Lets the peer read our alert: closing while it still sends would answer with a reset, which discards the alert.
+async fn linger(mut tcp: TcpStream) {
+    let drain = async {
+        tcp.shutdown().await?;
+        let mut rest = [0; 1024];
+        while tcp.read(&mut rest).await? > 0 {}
+        Ok::<_, io::Error>(())
+    };
+    // Whether the peer went on its own or not, the connection ends here.
+    let _ = tokio::time::timeout(LINGER, drain).await;
+}

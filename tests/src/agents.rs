@@ -1,0 +1,333 @@
+//! A leader agent and a follower agent as processes of their own, with a faulty link in between.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use slipstream_testkit::client::{Es, eventually};
+use slipstream_testkit::proxy::Proxy;
+use tempfile::TempDir;
+
+/// How long anything may take that a user would call immediate.
+pub const SOON: Duration = Duration::from_secs(30);
+/// How long a cluster under fire may take.
+pub const LONG: Duration = Duration::from_secs(180);
+
+/// The alias under which the suites register their leader.
+pub const ALIAS: &str = "leader-cluster";
+
+/// The product's binary, built by `make` before the suites run.
+///
+/// # Panics
+/// If it is not there.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    let folder = test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default();
+    let binary = folder.join("slipstream");
+    assert!(binary.exists(), "{} is not built: run `cargo build -p slipstream` first", binary.display());
+    binary
+}
+
+/// One agent process, which can be killed and started again with the same configuration.
+pub struct Process {
+    name: &'static str,
+    config: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If the system cannot.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let log = File::options().create(true).append(true).open(&self.log).expect("a log file");
+        let errors = log.try_clone().expect("another handle");
+        let child = Command::new(binary())
+            .arg(self.name)
+            .arg("--config")
+            .arg(&self.config)
+            .env("SLIPSTREAM_LOG", "info,slipstream_source=debug,slipstream_follower=debug")
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .expect("the agent's process");
+        self.child = Some(child);
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, and the exit status once it has ended.
+    ///
+    /// # Panics
+    /// If it does not end soon.
+    pub async fn terminate(&mut self) -> Option<i32> {
+        let mut child = self.child.take()?;
+        let pid = child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let name = self.name;
+        eventually(&format!("the {name} agent ends"), SOON, async || match child.try_wait() {
+            Ok(Some(status)) => Ok(status.code()),
+            _ => Err("it runs"),
+        })
+        .await
+    }
+
+    /// SIGHUP.
+    pub fn reload(&self) {
+        if let Some(child) = &self.child {
+            let _ = Command::new("kill").args(["-HUP", &child.id().to_string()]).status();
+        }
+    }
+
+    /// Kills it, and starts it again.
+    pub fn crash(&mut self) {
+        self.kill();
+        self.start();
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// The process's id, where it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Everything that it has logged, over all its lives.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until the log has a line with all of these words in it.
+    pub async fn logged(&self, words: &[&str]) {
+        eventually(&format!("{} logs {words:?}", self.name), SOON, async || {
+            let log = self.log();
+            let found = log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+            if found { Ok(()) } else { Err(tail(&log)) }
+        })
+        .await;
+    }
+
+    /// The file that it was configured with.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("--- the end of the log of the {} agent\n{}", self.name, tail(&self.log()));
+        }
+    }
+}
+
+fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
+
+/// Both agents, the link between them, and the gateway.
+pub struct Agents {
+    /// Beside the leader cluster.
+    pub leader: Process,
+    /// Beside the target.
+    pub follower: Process,
+    /// The link between them.
+    pub link: Proxy,
+    /// The follower agent's REST API.
+    pub gateway: Es,
+    /// Certificates, configuration, store, logs.
+    pub folder: TempDir,
+    leader_port: u16,
+    gateway_port: u16,
+}
+
+/// What may differ from suite to suite.
+pub struct Options {
+    /// Indices that the follower may read.
+    pub allow: Vec<String>,
+    /// More lines for `leader.toml`.
+    pub leader_extra: String,
+    /// More lines for `follower.toml`.
+    pub follower_extra: String,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { allow: vec!["*".to_owned()], leader_extra: String::new(), follower_extra: String::new() }
+    }
+}
+
+impl Agents {
+    /// Starts both agents between two clusters and registers the leader.
+    pub async fn start(leader_url: &str, follower_url: &str, options: Options) -> Agents {
+        let mut agents = Agents::prepare(leader_url, follower_url, &options).await;
+        agents.leader.start();
+        agents.follower.start();
+        agents.wait_for_gateway().await;
+        agents.register().await;
+        agents
+    }
+
+    /// Writes certificates and configuration, and starts nothing.
+    ///
+    /// # Panics
+    /// If the folder cannot be filled.
+    pub async fn prepare(leader_url: &str, follower_url: &str, options: &Options) -> Agents {
+        let folder = tempfile::Builder::new().prefix("slipstream-agents-").tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        certs(&["init", &at("certs").display().to_string()]);
+        issue(folder.path(), "leader", &["leader.test", "localhost", "127.0.0.1"]);
+        issue(folder.path(), "follower", &["follower.test"]);
+        let (leader_port, gateway_port) = (free_port(), free_port());
+        let link = Proxy::start(([127, 0, 0, 1], leader_port).into()).await.expect("a proxy");
+
+        let allow: Vec<String> = options.allow.iter().map(|index| format!("{index:?}")).collect();
+        let leader = format!(
+            "[cluster]\nurl = \"{leader_url}\"\n\n[listen]\naddress = \"127.0.0.1:{leader_port}\"\n\n\
+             [tls]\ncert_file = \"certs/leader.pem\"\nkey_file = \"certs/leader.key\"\nca_file = \"certs/ca.pem\"\n\n\
+             [[allow]]\nidentity = \"follower.test\"\nindices = [{}]\n\n{}",
+            allow.join(", "),
+            options.leader_extra
+        );
+        let follower = format!(
+            "[cluster]\nurl = \"{follower_url}\"\n\n[store]\npath = \"store\"\n\n\
+             [gateway]\naddress = \"127.0.0.1:{gateway_port}\"\n\n\
+             [tls]\ncert_file = \"certs/follower.pem\"\nkey_file = \"certs/follower.key\"\nca_file = \"certs/ca.pem\"\n\n{}",
+            options.follower_extra
+        );
+        std::fs::write(at("leader.toml"), leader).expect("leader.toml");
+        std::fs::write(at("follower.toml"), follower).expect("follower.toml");
+        let process = |name: &'static str| Process {
+            name,
+            config: at(&format!("{name}.toml")),
+            log: at(&format!("{name}.log")),
+            child: None,
+        };
+        Agents {
+            leader: process("leader"),
+            follower: process("follower"),
+            link,
+            gateway: Es::new(&format!("http://127.0.0.1:{gateway_port}")),
+            leader_port,
+            gateway_port,
+            folder,
+        }
+    }
+
+    /// Where the leader agent listens.
+    pub fn leader_port(&self) -> u16 {
+        self.leader_port
+    }
+
+    /// Where the gateway listens.
+    pub fn gateway_port(&self) -> u16 {
+        self.gateway_port
+    }
+
+    /// Waits until the gateway answers.
+    pub async fn wait_for_gateway(&mut self) {
+        let gateway = self.gateway.clone();
+        let follower = &mut self.follower;
+        eventually("the gateway answers", SOON, async || {
+            if !follower.is_running() {
+                return Err(format!("the follower agent ended\n{}", tail(&follower.log())));
+            }
+            match gateway.try_get("/readyz").await {
+                Ok((200, _)) => Ok(()),
+                Ok((status, answer)) => Err(format!("{status} {answer}")),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+        .await;
+    }
+
+    /// Registers the leader, through the link, as an operator would.
+    pub async fn register(&self) {
+        let seed = self.link.address().to_string();
+        let body = json!({ "persistent": { "cluster": { "remote": { ALIAS: { "seeds": [seed] } } } } });
+        let (status, answer) = self.gateway.put("/_cluster/settings", &body).await;
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["acknowledged"], true, "{answer}");
+    }
+
+    /// `_start`, which must be acknowledged.
+    pub async fn follow(&self, follower_index: &str, leader_index: &str) {
+        let (status, answer) = self.try_follow(follower_index, leader_index).await;
+        assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{answer}");
+    }
+
+    /// `_start`, whatever comes.
+    pub async fn try_follow(&self, follower_index: &str, leader_index: &str) -> (u16, Value) {
+        let body = json!({ "leader_alias": ALIAS, "leader_index": leader_index });
+        self.gateway.put(&format!("/_plugins/_replication/{follower_index}/_start"), &body).await
+    }
+
+    /// `_stop`, `_pause` or `_resume`, which must be acknowledged.
+    pub async fn command(&self, index: &str, verb: &str) {
+        let (status, answer) = self.gateway.post(&format!("/_plugins/_replication/{index}/{verb}"), &json!({})).await;
+        assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{verb} {index}: {answer}");
+    }
+
+    /// `_status`.
+    pub async fn status(&self, index: &str) -> Value {
+        self.gateway.get(&format!("/_plugins/_replication/{index}/_status")).await.1
+    }
+
+    /// Waits until the index has this status.
+    pub async fn wait_for_status(&self, index: &str, wanted: &str, limit: Duration) -> Value {
+        eventually(&format!("[{index}] is {wanted}"), limit, async || {
+            let status = self.status(index).await;
+            if status["status"] == wanted { Ok(status) } else { Err(status.to_string()) }
+        })
+        .await
+    }
+
+    /// What the agent itself says of an index, with its shards.
+    pub async fn details(&self, index: &str) -> Value {
+        self.gateway.get(&format!("/_slipstream/v1/indices/{index}")).await.1
+    }
+}
+
+/// Issues a certificate with the product's own command.
+pub fn issue(folder: &Path, name: &str, sans: &[&str]) {
+    let certificates = folder.join("certs").display().to_string();
+    let mut arguments = vec!["issue", &certificates, name];
+    for san in sans {
+        arguments.extend(["--san", san]);
+    }
+    certs(&arguments);
+}
+
+/// Runs `slipstream certs`.
+///
+/// # Panics
+/// If it fails.
+pub fn certs(arguments: &[&str]) {
+    let output = Command::new(binary()).arg("certs").args(arguments).output().expect("the binary runs");
+    assert!(output.status.success(), "certs {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A port that is free now. It is taken at once by the agent that gets it.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}

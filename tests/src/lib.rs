@@ -1,0 +1,8 @@
+//! What the end-to-end suites share: two clusters with the product's own binary beside each, as an operator runs it.
+//!
+//! The agents are real processes with configuration files, certificates and RocksDB folders, so that a suite can kill
+//! them at any instruction and start them again. The link between them goes through the test kit's proxy.
+
+pub mod agents;
+pub mod real;
+pub mod storm;
