@@ -63,10 +63,12 @@ impl ApiError {
         ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "replication_exception", reason)
     }
 
+    #[cfg(test)]
     pub(crate) fn status(&self) -> StatusCode {
         self.status
     }
 
+    #[cfg(test)]
     pub(crate) fn reason(&self) -> &str {
         &self.reason
     }

@@ -28,6 +28,7 @@ impl SeqNo {
     }
 
     /// The operation after this one.
+    #[must_use]
     pub const fn next(self) -> SeqNo {
         SeqNo(self.0 + 1)
     }
@@ -70,6 +71,7 @@ impl Checkpoint {
     }
 
     /// The first operation that this checkpoint does not cover.
+    #[must_use]
     pub const fn next(self) -> SeqNo {
         SeqNo((self.0 + 1) as u64)
     }
@@ -86,7 +88,7 @@ impl Checkpoint {
 
     /// How many operations lie above `self` up to `other`; 0 if `other` is behind.
     pub const fn distance_to(self, other: Checkpoint) -> u64 {
-        if other.0 > self.0 { (other.0 - self.0) as u64 } else { 0 }
+        if other.0 > self.0 { other.0.abs_diff(self.0) } else { 0 }
     }
 }
 

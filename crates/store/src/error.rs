@@ -157,7 +157,7 @@ impl StoreError {
     /// An error of RocksDB while doing `action`.
     pub(crate) fn engine(path: &Path, action: impl Into<String>, source: rocksdb::Error) -> Self {
         let (path, action) = (path.to_path_buf(), action.into());
-        match classify(source.kind(), source.as_ref()) {
+        match classify(&source.kind(), source.as_ref()) {
             Class::Locked => StoreError::Locked { path },
             Class::Corrupt => StoreError::Corrupt {
                 path,
@@ -203,7 +203,7 @@ enum Class {
 }
 
 /// Sorts RocksDB's error texts. They end with `strerror` of the call that failed, and begin with a status code.
-fn classify(kind: ErrorKind, text: &str) -> Class {
+fn classify(kind: &ErrorKind, text: &str) -> Class {
     match kind {
         ErrorKind::Corruption => Class::Corrupt,
         // An existing store is opened without leave to create, so this one has lost its file `CURRENT`.
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn rocksdb_texts_are_told_apart() {
-        let io = |text: &str| classify(ErrorKind::IOError, text);
+        let io = |text: &str| classify(&ErrorKind::IOError, text);
         assert_eq!(
             io("IO error: While lock file: /s/LOCK: Resource temporarily unavailable"),
             Class::Locked
@@ -266,10 +266,13 @@ mod tests {
             Class::Other
         );
         assert_eq!(
-            classify(ErrorKind::Corruption, "Corruption: block checksum mismatch"),
+            classify(&ErrorKind::Corruption, "Corruption: block checksum mismatch"),
             Class::Corrupt
         );
-        assert_eq!(classify(ErrorKind::TimedOut, "Operation timed out"), Class::Other);
+        assert_eq!(
+            classify(&ErrorKind::TimedOut, "Operation timed out"),
+            Class::Other
+        );
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct Definition {
     pub follower_index_uuid: Option<IndexUuid>,
     /// Where the replication stands.
     pub phase: Phase,
-    /// The phase that `PAUSED` and `FAILED` go back to.
+    /// The phase that `PAUSED` goes back to.
     pub resume_phase: Phase,
     /// Why it is in that phase.
     pub reason: Reason,

@@ -29,7 +29,7 @@ fn shard(folder: &Path) -> ShardStore {
 
 fn id_of(seq: u64) -> String {
     // Every third document is a new version of an earlier one.
-    let document = if seq % 3 == 0 { seq / 3 } else { seq };
+    let document = if seq.is_multiple_of(3) { seq / 3 } else { seq };
     format!("document-{document}")
 }
 

@@ -119,10 +119,10 @@ fn damaged_files_are_told_and_not_replaced() {
         ("CURRENT missing", |f| fs::remove_file(f.join("CURRENT")).unwrap()),
         ("CURRENT empty", |f| fs::write(f.join("CURRENT"), "").unwrap()),
         ("CURRENT garbled", |f| {
-            fs::write(f.join("CURRENT"), "\u{1}\u{2}zzz\n").unwrap()
+            fs::write(f.join("CURRENT"), "\u{1}\u{2}zzz\n").unwrap();
         }),
         ("CURRENT naming a file that is not there", |f| {
-            fs::write(f.join("CURRENT"), "MANIFEST-999999\n").unwrap()
+            fs::write(f.join("CURRENT"), "MANIFEST-999999\n").unwrap();
         }),
         ("MANIFEST missing", |f| fs::remove_file(manifest(f)).unwrap()),
         ("MANIFEST garbled", |f| flip(&manifest(f), |len| len / 2)),
@@ -133,16 +133,16 @@ fn damaged_files_are_told_and_not_replaced() {
             fs::write(&table, &bytes[..bytes.len() / 2]).unwrap();
         }),
         ("table with a flipped byte", |f| {
-            flip(&largest(f, ".sst"), |len| len / 3)
+            flip(&largest(f, ".sst"), |len| len / 3);
         }),
         ("table with a garbled footer", |f| {
-            flip(&largest(f, ".sst"), |len| len - 1)
+            flip(&largest(f, ".sst"), |len| len - 1);
         }),
         ("log with a flipped byte", |f| {
-            flip(&largest(f, ".log"), |len| len / 2)
+            flip(&largest(f, ".log"), |len| len / 2);
         }),
         ("marker garbled", |f| {
-            fs::write(f.join("SLIPSTREAM"), "\u{0}\u{0}\u{0}").unwrap()
+            fs::write(f.join("SLIPSTREAM"), "\u{0}\u{0}\u{0}").unwrap();
         }),
     ];
     for (what, harm) in harms {

@@ -88,7 +88,9 @@ fn check(shard: &ShardStore, model: &Model) -> Result<(), TestCaseError> {
         .collect();
     prop_assert_eq!(shard.live_in(all, usize::MAX).unwrap(), expected);
     let mut buckets = Buckets::default();
-    model.keys().for_each(|(seq, _)| buckets.add(SeqNo::new(*seq)));
+    for (seq, _) in model.keys() {
+        buckets.add(SeqNo::new(*seq));
+    }
     prop_assert_eq!(shard.count_buckets().unwrap(), buckets);
     for id in ["a", "b", "c", "d", "e", "", "a\u{0}", "é"] {
         let known = model

@@ -32,7 +32,10 @@ pub struct Es {
 impl Es {
     /// A client of the server at `url`, such as `http://127.0.0.1:9200`; an agent's gateway is as good.
     pub fn new(url: &str) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned(), http: http_client() }
+        Self {
+            url: url.trim_end_matches('/').to_owned(),
+            http: http_client(),
+        }
     }
 
     /// The server's URL, without a slash at its end.
@@ -62,7 +65,10 @@ impl Es {
 
     /// PUT of a body exactly as it is, declared as JSON. Panics where no answer comes.
     pub async fn put_bytes(&self, path: &str, body: impl Into<Vec<u8>>) -> (u16, Value) {
-        parse(must(self.try_send("PUT", path, Some(("application/json", body.into()))).await))
+        parse(must(
+            self.try_send("PUT", path, Some(("application/json", body.into())))
+                .await,
+        ))
     }
 
     /// POST of a JSON body. Panics where no answer comes.
@@ -72,12 +78,18 @@ impl Es {
 
     /// POST of a body exactly as it is, declared as JSON. Panics where no answer comes.
     pub async fn post_bytes(&self, path: &str, body: impl Into<Vec<u8>>) -> (u16, Value) {
-        parse(must(self.try_send("POST", path, Some(("application/json", body.into()))).await))
+        parse(must(
+            self.try_send("POST", path, Some(("application/json", body.into())))
+                .await,
+        ))
     }
 
     /// `POST _bulk` of lines exactly as they are. Panics where no answer comes.
     pub async fn bulk(&self, path: &str, lines: impl Into<Vec<u8>>) -> (u16, Value) {
-        parse(must(self.try_send("POST", path, Some(("application/x-ndjson", lines.into()))).await))
+        parse(must(
+            self.try_send("POST", path, Some(("application/x-ndjson", lines.into())))
+                .await,
+        ))
     }
 
     /// DELETE. Panics where no answer comes.
@@ -99,7 +111,11 @@ impl Es {
         body: Option<(&str, Vec<u8>)>,
     ) -> Result<(u16, Vec<u8>), NoAnswer> {
         let url = format!("{}{path}", self.url);
-        let failed = |source| NoAnswer { method, url: url.clone(), source };
+        let failed = |source| NoAnswer {
+            method,
+            url: url.clone(),
+            source,
+        };
         let verb = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or(reqwest::Method::GET);
         let mut request = self.http.request(verb, &url);
         if let Some((content_type, body)) = body {
@@ -112,7 +128,10 @@ impl Es {
     }
 }
 
-#[expect(clippy::expect_used, reason = "without TLS and with constant options, building a client cannot fail")]
+#[expect(
+    clippy::expect_used,
+    reason = "without TLS and with constant options, building a client cannot fail"
+)]
 fn http_client() -> reqwest::Client {
     // Nothing here speaks TLS, but the client wants to know how it would. A provider installed earlier is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -124,7 +143,10 @@ fn http_client() -> reqwest::Client {
         .expect("a plain HTTP client")
 }
 
-#[expect(clippy::panic, reason = "called from tests only, where a missing answer is a failure")]
+#[expect(
+    clippy::panic,
+    reason = "called from tests only, where a missing answer is a failure"
+)]
 #[track_caller]
 fn must<T>(result: Result<T, NoAnswer>) -> T {
     match result {
@@ -153,7 +175,10 @@ pub fn escape(segment: &str) -> String {
 
 /// Polls `check` until it succeeds and returns what it found; panics when `limit` has passed, telling `what` was
 /// awaited and why the last check was not content.
-#[expect(clippy::panic, reason = "called from tests only, where a panic is the verdict")]
+#[expect(
+    clippy::panic,
+    reason = "called from tests only, where a panic is the verdict"
+)]
 pub async fn eventually<T, E: Display>(
     what: &str,
     limit: Duration,
@@ -198,6 +223,9 @@ mod tests {
     #[tokio::test]
     #[should_panic(expected = "\"pigs fly\": still walking")]
     async fn polling_tells_what_it_waited_for() {
-        eventually("pigs fly", Duration::from_millis(30), async || Err::<(), _>("still walking")).await;
+        eventually("pigs fly", Duration::from_millis(30), async || {
+            Err::<(), _>("still walking")
+        })
+        .await;
     }
 }

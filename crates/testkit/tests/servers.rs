@@ -11,12 +11,15 @@ use slipstream_testkit::{
 
 async fn starts_and_restarts(release: Release) {
     let clock = Instant::now();
-    let Some(mut server) = or_skip(Server::start(release, ServerConfig::named("alone")).await) else { return };
+    let Some(mut server) = or_skip(Server::start(release, ServerConfig::named("alone")).await) else {
+        return;
+    };
     let start = clock.elapsed();
     let client = server.client();
-    let (_, root) = client.get("/").await;
+    // Not `GET /`: the zip of Elasticsearch 8 lacks the module that answers it.
+    let (_, nodes) = client.get("/_nodes/_local?filter_path=nodes.*.version").await;
     let (major, minor, patch) = release.version();
-    assert_eq!(root["version"]["number"], format!("{major}.{minor}.{patch}"));
+    assert!(nodes.to_string().contains(&format!("\"{major}.{minor}.{patch}\"")), "{release}: {nodes}");
 
     let settings = json!({"settings": {"number_of_shards": 1, "number_of_replicas": 0}});
     assert_eq!(client.put("/kept", &settings).await.0, 200);
@@ -24,17 +27,24 @@ async fn starts_and_restarts(release: Release) {
     let (url, pid) = (server.url(), server.pid());
     server.kill().await;
     assert_eq!(server.pid(), None);
-    assert!(client.try_get("/").await.is_err(), "{release} answers after SIGKILL");
+    assert!(
+        client.try_get("/").await.is_err(),
+        "{release} answers after SIGKILL"
+    );
 
     let clock = Instant::now();
     or_skip(server.restart().await);
     println!("{release}: first start {start:?}, restart {:?}", clock.elapsed());
     assert_eq!(server.url(), url);
     assert_ne!(server.pid(), pid);
-    eventually("the document is back", Duration::from_secs(30), async || match client.get("/kept/_doc/1").await {
-        (200, document) if document["_source"] == json!({"value": 1}) => Ok(()),
-        (status, answer) => Err(format!("{status} {answer}")),
-    })
+    eventually(
+        "the document is back",
+        Duration::from_secs(30),
+        async || match client.get("/kept/_doc/1").await {
+            (200, document) if document["_source"] == json!({"value": 1}) => Ok(()),
+            (status, answer) => Err(format!("{status} {answer}")),
+        },
+    )
     .await;
     server.stop().await;
 }
@@ -67,7 +77,9 @@ async fn opensearch_3_6_0() {
 #[tokio::test]
 async fn a_replica_takes_over_from_a_killed_primary() {
     let started = Cluster::start(Release::OpenSearch2_19_1, 2, ServerConfig::named("pair")).await;
-    let Some(mut cluster) = or_skip(started) else { return };
+    let Some(mut cluster) = or_skip(started) else {
+        return;
+    };
     let client = cluster.client();
     let settings = json!({"settings": {"number_of_shards": 1, "number_of_replicas": 1}});
     assert_eq!(client.put("/pair", &settings).await.0, 200);
@@ -75,12 +87,14 @@ async fn a_replica_takes_over_from_a_killed_primary() {
     assert_eq!(client.put("/pair/_doc/1", &json!({"value": 1})).await.0, 201);
 
     cluster.nodes[1].kill().await;
-    eventually("the replica is promoted", Duration::from_secs(60), async || {
-        match cluster.primary_of("pair", 0).await {
+    eventually(
+        "the replica is promoted",
+        Duration::from_secs(60),
+        async || match cluster.primary_of("pair", 0).await {
             Some(0) => Ok(()),
             other => Err(format!("the primary is on {other:?}")),
-        }
-    })
+        },
+    )
     .await;
     assert_eq!(client.put("/pair/_doc/2", &json!({"value": 2})).await.0, 201);
     or_skip(cluster.nodes[1].restart().await);

@@ -44,7 +44,13 @@ struct Applied {
     versions: Option<v1::MetadataVersions>,
     /// Settings or aliases were refused: when to try again.
     again: Option<Instant>,
+    /// When the follower index was last seen to be the one that was made.
+    seen: Option<Instant>,
 }
+
+/// How long one look at the follower index's identity is good for. The engines create an index that is written to and
+/// not there, so an index deleted behind our back comes back empty, and only its identity tells.
+const SEEN: Duration = Duration::from_secs(1);
 
 /// Settings or aliases that were refused are tried again after this.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -94,6 +100,28 @@ impl MetadataSync {
         }
     }
 
+    /// Makes sure that the follower index is still the one that was made, before something is written to it.
+    pub(crate) async fn still_there(&self, status: &ShardCell) -> Result<(), ShardFailure> {
+        let mut applied = self.applied.lock().await;
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        while applied.seen.is_none_or(|at| at.elapsed() > SEEN) {
+            match self.cluster.index_state(&self.follower_index).await {
+                Ok(state) if state.as_ref().is_some_and(|state| state.uuid == self.follower_index_uuid) => {
+                    applied.seen = Some(Instant::now());
+                }
+                Ok(_) => return Err(self.follower_is_gone()),
+                Err(error) => match self.target(&error) {
+                    Stop::Final(failure) => return Err(failure),
+                    Stop::Passing(reason) => {
+                        status.wait_for(&reason);
+                        sleep(backoff.next()).await;
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
     /// Returns when the target has metadata at least as new as `versions`.
     ///
     /// Safe to drop at any await: what was applied is applied again, which changes nothing.
@@ -132,12 +160,9 @@ impl MetadataSync {
             return Err(Stop::Final(self.leader_is(cause::INDEX_REPLACED, words)));
         }
         let target = self.cluster.describe(&self.follower_index).await.map_err(|e| self.target(&e))?;
-        let target = target.filter(|target| target.state.uuid == self.follower_index_uuid).ok_or_else(|| {
-            Stop::Final(ShardFailure::Metadata(format!(
-                "the follower index [{}] was deleted or replaced on the target; stop it, then start again",
-                self.follower_index
-            )))
-        })?;
+        let target = target
+            .filter(|target| target.state.uuid == self.follower_index_uuid)
+            .ok_or_else(|| Stop::Final(self.follower_is_gone()))?;
 
         if !same_json(leader.mapping.get(), target.mapping.get()) {
             self.cluster.put_mapping(&self.follower_index, &leader.mapping).await.map_err(|e| {
@@ -211,6 +236,13 @@ impl MetadataSync {
                 Ok(false)
             }
         }
+    }
+
+    fn follower_is_gone(&self) -> ShardFailure {
+        ShardFailure::Metadata(format!(
+            "the follower index [{}] was deleted or replaced on the target; stop it, then start again",
+            self.follower_index
+        ))
     }
 
     fn leader_is(&self, cause: &str, words: &str) -> ShardFailure {

@@ -123,14 +123,17 @@ impl DeleteSearch {
         }
         while !told.is_empty() {
             let known = store.live_in(told, LISTING)?;
-            let full = known.len() == LISTING;
+            let full = known.len() >= LISTING;
             let end = known.last().filter(|_| full).map_or(told.through, |(seq, _)| seq.as_checkpoint());
-            for (seq, doc) in known {
+            for same in known.chunk_by(|(left, _), (right, _)| left == right) {
+                let seq = same[0].0;
                 while next_alive.is_some_and(|alive| alive < seq) {
                     next_alive = alive.next();
                 }
-                if next_alive != Some(seq) {
-                    self.suspects.push((seq, doc));
+                // After a history was rewritten a sequence number may stand for documents of both: at most one of them
+                // is what is alive under it, and the lookup tells which.
+                if next_alive != Some(seq) || same.len() > 1 {
+                    self.suspects.extend_from_slice(same);
                 }
             }
             told.after = end;

@@ -230,21 +230,30 @@ impl<'a> Session<'a> {
         cancel: &CancellationToken,
     ) -> Result<(), End> {
         let (wire, versions) = (batch.block_zstd.len() as u64, batch.metadata.unwrap_or_default());
-        metrics::received(wire, batch.block_bytes);
+        // What the leader counts against the credit, so what is counted here.
+        let bytes = batch.block_bytes;
+        metrics::received(wire, bytes);
+        self.context.status.received(bytes);
+        self.account.received(bytes);
         let ops = decode_batch(batch)
             .map_err(|e| End::Passing(format!("a batch arrived damaged: {}", crate::chain(&e))))?;
-        let weight: u64 = ops.iter().map(|op| op.weight() as u64).sum();
-        self.context.status.received(weight);
-        self.account.received(weight);
         self.metadata(versions, cancel).await?;
+        self.target_still_there(cancel).await?;
         let ops = self.remember(ops).await?;
-        self.dispatch(ops.into_iter().map(Write::Op).collect(), weight, applied, cancel).await
+        self.dispatch(ops.into_iter().map(Write::Op).collect(), bytes, applied, cancel).await
     }
 
     /// Brings the target's metadata up to date before anything that needs it is written (I7).
     async fn metadata(&self, versions: v1::MetadataVersions, cancel: &CancellationToken) -> Result<(), End> {
         tokio::select! {
             result = self.context.metadata.ensure(versions, &self.context.status) => result.map_err(End::Final),
+            () = cancel.cancelled() => Err(End::Cancelled),
+        }
+    }
+
+    async fn target_still_there(&self, cancel: &CancellationToken) -> Result<(), End> {
+        tokio::select! {
+            result = self.context.metadata.still_there(&self.context.status) => result.map_err(End::Final),
             () = cancel.cancelled() => Err(End::Cancelled),
         }
     }

@@ -184,12 +184,12 @@ fn what_cannot_be_is_refused_with_file_line_and_key() {
 fn numbers_have_bounds_and_aliases_are_given_once() {
     let folder = Folder::new();
     for (text, refusal) in [
-        ("[limits]\nmemory_mb = 1", "follower.toml:18: [limits] memory_mb: expected a number from 8 to 65536, found 1"),
-        ("[limits]\nlanes_per_shard = 1.5", "follower.toml:18: [limits] lanes_per_shard: expected a number from 1 to 64, found a fraction"),
-        ("[limits]\nrefresh_ms = \"5\"", "follower.toml:18: [limits] refresh_ms: expected a number from 0 to 60000, found a text"),
-        ("[[leader]]\nalias = \"leader-cluster\"\nagents = [\"h:1\"]", "follower.toml:18: [leader.1] alias: `leader-cluster` is given twice"),
-        ("[[leader]]\nalias = \"a.b\"\nagents = [\"h:1\"]", "follower.toml:18: [leader.1] alias: `a.b` cannot name a leader"),
-        ("[[leader]]\nalias = \"b\"\nagents = [\"h\"]", "follower.toml:19: [leader.1] agents: "),
+        ("[limits]\nmemory_mb = 1", "follower.toml:17: [limits] memory_mb: expected a number from 8 to 65536, found 1"),
+        ("[limits]\nlanes_per_shard = 1.5", "follower.toml:17: [limits] lanes_per_shard: expected a number from 1 to 64, found a fraction"),
+        ("[limits]\nrefresh_ms = \"5\"", "follower.toml:17: [limits] refresh_ms: expected a number from 0 to 60000, found a text"),
+        ("[[leader]]\nalias = \"leader-cluster\"\nagents = [\"h:1\"]", "follower.toml:17: [leader.1] alias: `leader-cluster` is given twice"),
+        ("[[leader]]\nalias = \"a.b\"\nagents = [\"h:1\"]", "follower.toml:17: [leader.1] alias: `a.b` cannot name a leader"),
+        ("[[leader]]\nalias = \"b\"\nagents = [\"h\"]", "follower.toml:18: [leader.1] agents: "),
     ] {
         let error = folder.follower(&format!("{FOLLOWER}{text}\n"), &[]).unwrap_err();
         assert!(error.starts_with(refusal), "{error}\n{refusal}");

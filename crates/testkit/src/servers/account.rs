@@ -30,9 +30,20 @@ pub(crate) fn for_servers() -> Result<Option<Account>, SkipOrError> {
     }
     let purpose = "make the account that servers run under";
     let made = Command::new("useradd")
-        .args(["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", USER])
+        .args([
+            "--system",
+            "--user-group",
+            "--no-create-home",
+            "--shell",
+            "/usr/sbin/nologin",
+            USER,
+        ])
         .output()
-        .map_err(|source| SkipOrError::Program { program: "useradd", purpose, source })?;
+        .map_err(|source| SkipOrError::Program {
+            program: "useradd",
+            purpose,
+            source,
+        })?;
     find().map(Some).ok_or_else(|| SkipOrError::Provision {
         program: "useradd",
         purpose: purpose.to_owned(),
@@ -45,7 +56,10 @@ fn find() -> Option<Account> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         (fields.next()? == USER).then_some(())?;
-        Some(Account { uid: fields.nth(1)?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+        Some(Account {
+            uid: fields.nth(1)?.parse().ok()?,
+            gid: fields.next()?.parse().ok()?,
+        })
     })
 }
 
@@ -60,7 +74,11 @@ pub(crate) fn open_to_all(path: &Path) -> bool {
 /// The first of the folders that `account` can reach; the last one where none is.
 pub(crate) fn reachable(account: Option<Account>, folders: [PathBuf; 2]) -> PathBuf {
     let [first, second] = folders;
-    if account.is_none() || open_to_all(&first) { first } else { second }
+    if account.is_none() || open_to_all(&first) {
+        first
+    } else {
+        second
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,14 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `count` nodes, named `node-0` and so on.
     pub async fn start(release: Release, count: usize, config: ServerConfig) -> Result<Self, SkipOrError> {
-        let first = Server::start(release, ServerConfig { node_name: "node-0".to_owned(), ..config.clone() }).await?;
+        let first = Server::start(
+            release,
+            ServerConfig {
+                node_name: "node-0".to_owned(),
+                ..config.clone()
+            },
+        )
+        .await?;
         let mut nodes = vec![first];
         for number in 1..count {
             let config = config.clone().joining(&nodes[0], &format!("node-{number}"));
@@ -41,7 +48,11 @@ impl Cluster {
         let client = self.client();
         eventually("every node has joined", Duration::from_secs(60), async || {
             let (_, health) = client.get("/_cluster/health").await;
-            if health["number_of_nodes"] == json!(count) { Ok(()) } else { Err(health.to_string()) }
+            if health["number_of_nodes"] == json!(count) {
+                Ok(())
+            } else {
+                Err(health.to_string())
+            }
         })
         .await;
     }
@@ -51,19 +62,28 @@ impl Cluster {
         let client = self.client();
         eventually("every copy is in sync", Duration::from_secs(60), async || {
             let (_, health) = client.get(&format!("/_cluster/health/{index}")).await;
-            if health["status"] == "green" { Ok(()) } else { Err(health.to_string()) }
+            if health["status"] == "green" {
+                Ok(())
+            } else {
+                Err(health.to_string())
+            }
         })
         .await;
     }
 
     /// The number of the node that holds the primary of a shard, `None` while there is none.
     pub async fn primary_of(&self, index: &str, shard: u32) -> Option<usize> {
-        let (_, copies) = self.client().get(&format!("/_cat/shards/{index}?format=json")).await;
+        let (_, copies) = self
+            .client()
+            .get(&format!("/_cat/shards/{index}?format=json"))
+            .await;
         let shard = shard.to_string();
         let copy = copies.as_array()?.iter().find(|copy| {
             copy["prirep"] == "p" && copy["shard"] == shard.as_str() && copy["state"] == "STARTED"
         })?;
-        self.nodes.iter().position(|node| copy["node"] == node.node_name())
+        self.nodes
+            .iter()
+            .position(|node| copy["node"] == node.node_name())
     }
 
     /// Makes node number `to`, which must hold a copy in sync, the holder of the primary, and waits until the copies
@@ -80,12 +100,14 @@ impl Cluster {
             let (status, answer) = client.post("/_cluster/reroute", &command).await;
             assert_eq!(status, 200, "moving the primary of [{index}][{shard}]: {answer}");
         }
-        eventually("the primary has moved", Duration::from_secs(60), async || {
-            match self.primary_of(index, shard).await {
+        eventually(
+            "the primary has moved",
+            Duration::from_secs(60),
+            async || match self.primary_of(index, shard).await {
                 Some(node) if node == to => Ok(()),
                 other => Err(format!("it is on {other:?}")),
-            }
-        })
+            },
+        )
         .await;
         self.wait_for_green(index).await;
     }

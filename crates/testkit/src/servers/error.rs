@@ -12,7 +12,9 @@ pub enum SkipOrError {
         reason: String,
     },
     /// A program that provisioning needs is not installed.
-    #[error("`{program}` is needed to {purpose} and could not be started: install it (scripts/prepare.sh does)")]
+    #[error(
+        "`{program}` is needed to {purpose} and could not be started: install it (scripts/prepare.sh does)"
+    )]
     Program {
         /// The program's name.
         program: &'static str,
@@ -54,7 +56,9 @@ pub enum SkipOrError {
         log: String,
     },
     /// No free port was found.
-    #[error("no free port in {first}..{last}: too many servers at a time, or a foreign service holds the range")]
+    #[error(
+        "no free port in {first}..{last}: too many servers at a time, or a foreign service holds the range"
+    )]
     Ports {
         /// First port tried.
         first: u16,
@@ -73,14 +77,24 @@ impl SkipOrError {
     }
 
     pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        Self::File { action, path: path.into(), source }
+        Self::File {
+            action,
+            path: path.into(),
+            source,
+        }
     }
 }
 
 /// Unwraps what a test needs: `None`, after a line on stderr, where this machine cannot run it, and a panic with the
 /// whole chain of causes where something is broken.
-#[expect(clippy::print_stderr, reason = "the one line that tells a reader of the test's output why it did nothing")]
-#[expect(clippy::panic, reason = "called from tests only, where a panic is the verdict")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line that tells a reader of the test's output why it did nothing"
+)]
+#[expect(
+    clippy::panic,
+    reason = "called from tests only, where a panic is the verdict"
+)]
 #[track_caller]
 pub fn or_skip<T>(result: Result<T, SkipOrError>) -> Option<T> {
     match result {

@@ -40,7 +40,10 @@ pub(crate) async fn install(release: Release) -> Result<Installed, SkipOrError> 
     // end with one failing harmlessly and finding the other's.
     let account = account::for_servers()?;
     // The usual cache lies below root's home, which the servers' account must not enter.
-    let homes = account::reachable(account, [cache.clone(), PathBuf::from("/var/cache/slipstream/servers")]);
+    let homes = account::reachable(
+        account,
+        [cache.clone(), PathBuf::from("/var/cache/slipstream/servers")],
+    );
     make_folder(&homes)?;
     let home = homes.join(release.slug());
     if !home.join("lib").is_dir() {
@@ -48,15 +51,23 @@ pub(crate) async fn install(release: Release) -> Result<Installed, SkipOrError> 
         unzip(&zip, &home, release).await?;
     }
     drop(lock);
-    Ok(Installed { home, account, ports: cache.join("ports") })
+    Ok(Installed {
+        home,
+        account,
+        ports: cache.join("ports"),
+    })
 }
 
 fn cache_folder() -> PathBuf {
-    let cache = std::env::var_os("SLIPSTREAM_CACHE").map(PathBuf::from).or_else(|| {
-        let home = std::env::var_os("HOME")?;
-        Some(PathBuf::from(home).join(".cache/slipstream"))
-    });
-    cache.unwrap_or_else(|| std::env::temp_dir().join("slipstream-cache")).join("servers")
+    let cache = std::env::var_os("SLIPSTREAM_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| {
+            let home = std::env::var_os("HOME")?;
+            Some(PathBuf::from(home).join(".cache/slipstream"))
+        });
+    cache
+        .unwrap_or_else(|| std::env::temp_dir().join("slipstream-cache"))
+        .join("servers")
 }
 
 fn make_folder(path: &Path) -> Result<(), SkipOrError> {
@@ -68,10 +79,13 @@ fn make_folder(path: &Path) -> Result<(), SkipOrError> {
 async fn lock(path: PathBuf) -> Result<File, SkipOrError> {
     let locked = tokio::task::spawn_blocking(move || {
         let file = File::create(&path).map_err(|source| SkipOrError::file("create", &path, source))?;
-        file.lock().map_err(|source| SkipOrError::file("lock", &path, source))?;
+        file.lock()
+            .map_err(|source| SkipOrError::file("lock", &path, source))?;
         Ok(file)
     });
-    locked.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    locked
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 async fn zip(release: Release, zips: &Path) -> Result<PathBuf, SkipOrError> {
@@ -83,7 +97,9 @@ async fn zip(release: Release, zips: &Path) -> Result<PathBuf, SkipOrError> {
     let partial = zips.join(format!(".{}", release.slug()));
     make_folder(&partial)?;
     let mut command = Command::new("mvn");
-    command.args(["-q", "-B", "dependency:copy"]).arg(format!("-Dartifact={}", release.coordinate()));
+    command
+        .args(["-q", "-B", "dependency:copy"])
+        .arg(format!("-Dartifact={}", release.coordinate()));
     command.arg(format!("-DoutputDirectory={}", partial.display()));
     run(command, "mvn", "download server releases", release).await?;
     let whole = partial.join(&name);
@@ -112,9 +128,17 @@ async fn run(
     release: Release,
 ) -> Result<(), SkipOrError> {
     command.stdin(std::process::Stdio::null()).kill_on_drop(true);
-    let failed = |output| SkipOrError::Provision { program, purpose: format!("{purpose} ({release})"), output };
+    let failed = |output| SkipOrError::Provision {
+        program,
+        purpose: format!("{purpose} ({release})"),
+        output,
+    };
     let output = match tokio::time::timeout(PROVISION_LIMIT, command.output()).await {
-        Ok(output) => output.map_err(|source| SkipOrError::Program { program, purpose, source })?,
+        Ok(output) => output.map_err(|source| SkipOrError::Program {
+            program,
+            purpose,
+            source,
+        })?,
         Err(_) => return Err(failed(format!("no end after {} s", PROVISION_LIMIT.as_secs()))),
     };
     if output.status.success() {

@@ -18,25 +18,49 @@ pub(crate) fn for_release(release: Release) -> Result<Java, SkipOrError> {
     let found = installations();
     choose(&found, release.java_range()).ok_or_else(|| {
         let (oldest, newest) = release.java_range();
-        let have = match found.iter().map(|java| java.feature.to_string()).collect::<Vec<_>>() {
+        let have = match found
+            .iter()
+            .map(|java| java.feature.to_string())
+            .collect::<Vec<_>>()
+        {
             versions if versions.is_empty() => "none is installed".to_owned(),
             versions => format!("found {}", versions.join(", ")),
         };
-        let wanted = if newest >= 99 { format!("{oldest} or later") } else { format!("{oldest} to {newest}") };
+        let wanted = if newest >= 99 {
+            format!("{oldest} or later")
+        } else {
+            format!("{oldest} to {newest}")
+        };
         SkipOrError::Skip {
-            reason: format!("{release} needs Java {wanted} and {have}: install one under /usr/lib/jvm or set JAVA_HOME"),
+            reason: format!(
+                "{release} needs Java {wanted} and {have}: install one under /usr/lib/jvm or set JAVA_HOME"
+            ),
         }
     })
 }
 
 fn choose(found: &[Java], (oldest, newest): (u32, u32)) -> Option<Java> {
-    found.iter().filter(|java| (oldest..=newest).contains(&java.feature)).max_by_key(|java| java.feature).cloned()
+    found
+        .iter()
+        .filter(|java| (oldest..=newest).contains(&java.feature))
+        .max_by_key(|java| java.feature)
+        .cloned()
 }
 
 fn installations() -> Vec<Java> {
-    let configured = ["JAVA_HOME", "SLIPSTREAM_JAVA_HOME"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    let packaged = std::fs::read_dir("/usr/lib/jvm").into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut found: Vec<Java> = configured.chain(packaged).filter_map(|home| inspect(&home)).collect();
+    let configured = ["JAVA_HOME", "SLIPSTREAM_JAVA_HOME"]
+        .into_iter()
+        .filter_map(std::env::var_os)
+        .map(PathBuf::from);
+    let packaged = std::fs::read_dir("/usr/lib/jvm")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let mut found: Vec<Java> = configured
+        .chain(packaged)
+        .filter_map(|home| inspect(&home))
+        .collect();
     // The same installation shows under several links.
     found.sort_by(|a, b| (a.feature, &a.home).cmp(&(b.feature, &b.home)));
     found.dedup();
@@ -49,12 +73,17 @@ fn inspect(home: &Path) -> Option<Java> {
         return None;
     }
     let release = std::fs::read_to_string(home.join("release")).ok()?;
-    Some(Java { feature: feature_of(&release)?, home })
+    Some(Java {
+        feature: feature_of(&release)?,
+        home,
+    })
 }
 
 /// Reads the feature release out of the `release` file that every installation since Java 9 carries.
 fn feature_of(release_file: &str) -> Option<u32> {
-    let line = release_file.lines().find_map(|line| line.strip_prefix("JAVA_VERSION="))?;
+    let line = release_file
+        .lines()
+        .find_map(|line| line.strip_prefix("JAVA_VERSION="))?;
     let version = line.trim().trim_matches('"');
     version.split(['.', '-', '+']).next()?.parse().ok()
 }
@@ -64,7 +93,10 @@ mod tests {
     use super::*;
 
     fn java(feature: u32) -> Java {
-        Java { home: PathBuf::from(format!("/jvm/{feature}")), feature }
+        Java {
+            home: PathBuf::from(format!("/jvm/{feature}")),
+            feature,
+        }
     }
 
     #[test]
@@ -77,7 +109,10 @@ mod tests {
 
     #[test]
     fn release_files_are_understood() {
-        assert_eq!(feature_of("IMPLEMENTOR=\"Debian\"\nJAVA_VERSION=\"17.0.15\"\n"), Some(17));
+        assert_eq!(
+            feature_of("IMPLEMENTOR=\"Debian\"\nJAVA_VERSION=\"17.0.15\"\n"),
+            Some(17)
+        );
         assert_eq!(feature_of("JAVA_VERSION=\"25\"\n"), Some(25));
         assert_eq!(feature_of("nothing"), None);
     }

@@ -5,7 +5,7 @@
 
 use std::{
     io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
@@ -15,6 +15,7 @@ use super::{
     java::Java,
     keeper,
     release::{Engine, Release},
+    settings,
 };
 
 /// Everything that stays the same over a server's restarts.
@@ -25,6 +26,8 @@ pub(crate) struct Launch {
     pub(crate) java: Java,
     pub(crate) heap_mb: u32,
     pub(crate) fast_start: bool,
+    /// Settings as YAML.
+    pub(crate) settings: Vec<(String, String)>,
     /// The server's own folder: `config`, `data`, `logs`, `repo`, `tmp`, and what it prints in `output.log`.
     pub(crate) folder: PathBuf,
 }
@@ -32,11 +35,17 @@ pub(crate) struct Launch {
 impl Launch {
     /// Starts the server; it ends with this process at the latest.
     pub(crate) fn spawn(&self) -> Result<Child, SkipOrError> {
-        let program = |source| SkipOrError::Program { program: "setpriv", purpose: "start servers", source };
+        let program = |source| SkipOrError::Program {
+            program: "setpriv",
+            purpose: "start servers",
+            source,
+        };
         let log = self.log_path();
         let open = || std::fs::File::options().create(true).append(true).open(&log);
         let output = open().map_err(|source| SkipOrError::file("open", &log, source))?;
-        let errors = output.try_clone().map_err(|source| SkipOrError::file("open", &log, source))?;
+        let errors = output
+            .try_clone()
+            .map_err(|source| SkipOrError::file("open", &log, source))?;
         let mut command = self.command();
         command.stdin(Stdio::piped()).stdout(output).stderr(errors);
         let mut child = keeper::spawn(command).map_err(program)?;
@@ -44,7 +53,9 @@ impl Launch {
             && let Some(stdin) = child.stdin.as_mut()
         {
             // The pipe stays open with the child: the server ends when it is closed.
-            let _ = stdin.write_all(&self.arguments());
+            let arguments =
+                settings::as_launcher_arguments(&self.settings, &self.installed.home, &self.folder);
+            let _ = stdin.write_all(&arguments);
         }
         Ok(child)
     }
@@ -58,20 +69,38 @@ impl Launch {
         self.release.engine() == Engine::Elasticsearch && self.release.version().0 >= 8
     }
 
+    /// OpenSearch 3's agent, which polices what plugins do, costs a quarter of the start and no test is about it.
+    fn runs_without_agent(&self) -> bool {
+        self.fast_start && self.release.engine() == Engine::OpenSearch && self.release.version().0 >= 3
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new("setpriv");
         if let Some(account) = self.installed.account {
-            command.arg(format!("--reuid={}", account.uid)).arg(format!("--regid={}", account.gid));
+            command
+                .arg(format!("--reuid={}", account.uid))
+                .arg(format!("--regid={}", account.gid));
             command.arg("--clear-groups");
         }
         command.args(["--pdeathsig", "KILL", "--"]);
-        command.arg(self.java.home.join("bin/java")).args(self.jvm_options()).args(self.main_class());
+        command
+            .arg(self.java.home.join("bin/java"))
+            .args(self.jvm_options())
+            .args(self.main_class());
         command.current_dir(&self.folder);
-        for name in ["JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH"] {
+        for name in [
+            "JAVA_TOOL_OPTIONS",
+            "_JAVA_OPTIONS",
+            "JDK_JAVA_OPTIONS",
+            "CLASSPATH",
+        ] {
             command.env_remove(name);
         }
         let scratch = self.folder.join("tmp");
-        command.env("ES_TMPDIR", &scratch).env("LIBFFI_TMPDIR", &scratch).env("HOME", &self.folder);
+        command
+            .env("ES_TMPDIR", &scratch)
+            .env("LIBFFI_TMPDIR", &scratch)
+            .env("HOME", &self.folder);
         command
     }
 
@@ -111,10 +140,14 @@ impl Launch {
             options.push("-Djava.locale.providers=SPI,COMPAT".to_owned());
         } else {
             options.push("-Djava.locale.providers=CLDR".to_owned());
-            options.push("-XX:CompileCommand=dontinline,java/lang/invoke/MethodHandle.setAsTypeCache".to_owned());
-            options.push("-XX:CompileCommand=dontinline,java/lang/invoke/MethodHandle.asTypeUncached".to_owned());
+            options.push(
+                "-XX:CompileCommand=dontinline,java/lang/invoke/MethodHandle.setAsTypeCache".to_owned(),
+            );
+            options.push(
+                "-XX:CompileCommand=dontinline,java/lang/invoke/MethodHandle.asTypeUncached".to_owned(),
+            );
         }
-        if self.java.feature >= 20 {
+        if self.java.feature >= 20 && !self.fast_start {
             options.push("--add-modules=jdk.incubator.vector".to_owned());
         }
         if (18..24).contains(&self.java.feature) {
@@ -122,14 +155,27 @@ impl Launch {
         }
         match (self.release.engine(), self.release.version().0) {
             (Engine::OpenSearch, 3..) => {
-                options.push(format!("-javaagent:{home}/agent/opensearch-agent.jar"));
-                options.push("--add-opens=java.base/java.nio=org.apache.arrow.memory.core,ALL-UNNAMED".to_owned());
+                if !self.runs_without_agent() {
+                    options.push(format!("-javaagent:{home}/agent/opensearch-agent.jar"));
+                }
+                options.push(
+                    "--add-opens=java.base/java.nio=org.apache.arrow.memory.core,ALL-UNNAMED".to_owned(),
+                );
                 options.push("-Dorg.apache.lucene.store.MMapDirectory.sharedArenaMaxPermits=1".to_owned());
             }
             (Engine::Elasticsearch, 8..) => {
                 options.push("-Dorg.apache.lucene.store.MMapDirectory.sharedArenaMaxPermits=1".to_owned());
-                options.push(format!("-Dorg.apache.lucene.vectorization.upperJavaFeatureVersion={}", self.java.feature));
-                options.extend(["-XX:+EnableDynamicAgentLoading", "-Djdk.attach.allowAttachSelf=true"].map(str::to_owned));
+                options.push(format!(
+                    "-Dorg.apache.lucene.vectorization.upperJavaFeatureVersion={}",
+                    self.java.feature
+                ));
+                options.extend(
+                    [
+                        "-XX:+EnableDynamicAgentLoading",
+                        "-Djdk.attach.allowAttachSelf=true",
+                    ]
+                    .map(str::to_owned),
+                );
             }
             _ => {}
         }
@@ -169,48 +215,22 @@ impl Launch {
             ]);
         } else {
             if self.release.engine() == Engine::Elasticsearch {
-                let flavor = if has_x_pack(&self.installed.home) { "default" } else { "oss" };
+                let flavor = if settings::has_x_pack(&self.installed.home) {
+                    "default"
+                } else {
+                    "oss"
+                };
                 arguments.push(format!("-Des.distribution.flavor={flavor}"));
             }
             arguments.push(format!("-D{prefix}.bundled_jdk=false"));
-            arguments.extend(["-cp".to_owned(), format!("{home}/lib/*"), class.to_owned()]);
+            let mut classes = format!("{home}/lib/*");
+            if self.runs_without_agent() {
+                // Classes that the agent would bring along.
+                let (major, minor, patch) = self.release.version();
+                classes += &format!(":{home}/agent/opensearch-agent-bootstrap-{major}.{minor}.{patch}.jar");
+            }
+            arguments.extend(["-cp".to_owned(), classes, class.to_owned()]);
         }
         arguments
     }
-
-    /// What Elasticsearch 8's own launcher would write to the server's standard input: flags, an empty keystore, the
-    /// settings that the configuration file cannot hold, and two folders.
-    fn arguments(&self) -> Vec<u8> {
-        let mut out = vec![0, 0, 0]; // in the foreground, not quiet, no pid file
-        string(&mut out, "org.elasticsearch.common.settings.KeyStoreWrapper");
-        out.extend(7_u32.to_be_bytes()); // keystore format
-        out.extend([0; 4]); // no password, no sealed bytes, no entries, not closed
-        let logs = self.folder.join("logs").display().to_string();
-        let settings = [("path.home", self.installed.home.display().to_string()), ("path.logs", logs.clone())];
-        out.push(settings.len() as u8);
-        for (key, value) in settings {
-            string(&mut out, key);
-            out.push(0); // a string follows
-            string(&mut out, &value);
-        }
-        string(&mut out, &self.folder.join("config").display().to_string());
-        string(&mut out, &logs);
-        out
-    }
-}
-
-/// Whether the release carries x-pack, whose settings exist only then.
-pub(crate) fn has_x_pack(home: &Path) -> bool {
-    home.join("modules/x-pack-core").is_dir()
-}
-
-/// A length in characters as a variable-length integer, then the characters; folders here are ASCII.
-fn string(out: &mut Vec<u8>, text: &str) {
-    let mut length = text.chars().count();
-    while length >= 0x80 {
-        out.push((length & 0x7f) as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
-    out.extend(text.as_bytes());
 }

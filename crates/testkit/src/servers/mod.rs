@@ -23,6 +23,7 @@ mod keeper;
 mod launch;
 mod ports;
 mod release;
+mod settings;
 
 use std::{
     os::unix::fs::{PermissionsExt, chown},
@@ -34,12 +35,12 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use self::{account::Account, launch::Launch, ports::Port, settings::Place};
 pub use self::{
     cluster::Cluster,
     error::{SkipOrError, or_skip},
     release::{Engine, Release},
 };
-use self::{account::Account, launch::Launch, ports::Port};
 use crate::client::Es;
 
 /// Two cores, shared with a compiler: a start that takes 4 s alone may take a minute.
@@ -85,7 +86,10 @@ impl Default for ServerConfig {
 impl ServerConfig {
     /// The defaults under a cluster name of its own, which is what shows in logs.
     pub fn named(cluster_name: &str) -> Self {
-        Self { cluster_name: cluster_name.to_owned(), ..Self::default() }
+        Self {
+            cluster_name: cluster_name.to_owned(),
+            ..Self::default()
+        }
     }
 
     /// Adds a line to the configuration file; `value` is YAML.
@@ -127,7 +131,11 @@ impl Server {
             let mut server = Self::prepare(release, config.clone(), java.clone(), installed.clone())?;
             match server.launch_and_wait().await {
                 Ok(()) => return Ok(server),
-                Err(SkipOrError::Start { log, .. }) if tries < PORT_TRIES && log.contains("BindException") => tries += 1,
+                Err(SkipOrError::Start { log, .. })
+                    if tries < PORT_TRIES && log.contains("BindException") =>
+                {
+                    tries += 1
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -140,8 +148,10 @@ impl Server {
         installed: install::Installed,
     ) -> Result<Self, SkipOrError> {
         let (http, transport) = (Port::take(&installed.ports)?, Port::take(&installed.ports)?);
-        let parent =
-            account::reachable(installed.account, [std::env::temp_dir(), PathBuf::from("/var/tmp")]);
+        let parent = account::reachable(
+            installed.account,
+            [std::env::temp_dir(), PathBuf::from("/var/tmp")],
+        );
         let folder = tempfile::Builder::new()
             .prefix(&format!("slipstream-{}-", release.slug()))
             .permissions(std::fs::Permissions::from_mode(0o755))
@@ -151,8 +161,24 @@ impl Server {
             let path = folder.path().join(name);
             std::fs::create_dir(&path).map_err(|source| SkipOrError::file("create", &path, source))?;
         }
-        let template = installed.home.join("config");
-        copy(&template, &folder.path().join("config"))?;
+        copy(&installed.home.join("config"), &folder.path().join("config"))?;
+        let place = Place {
+            release,
+            home: &installed.home,
+            folder: folder.path(),
+            http: http.number(),
+            transport: transport.number(),
+        };
+        let settings = settings::settings(&config, &place);
+        let file = match release.engine() {
+            Engine::OpenSearch => folder.path().join("config/opensearch.yml"),
+            Engine::Elasticsearch => folder.path().join("config/elasticsearch.yml"),
+        };
+        std::fs::write(&file, settings::as_yaml(&settings))
+            .map_err(|source| SkipOrError::file("write", file, source))?;
+        if let Some(account) = installed.account {
+            give(folder.path(), account)?;
+        }
         let launch = Launch {
             release,
             java,
@@ -160,70 +186,16 @@ impl Server {
             fast_start: config.fast_start,
             folder: folder.path().to_owned(),
             installed,
+            settings,
         };
-        let server = Self { launch, config, child: None, http, transport, folder };
-        server.write_settings()?;
-        if let Some(account) = server.launch.installed.account {
-            give(server.folder.path(), account)?;
-        }
-        Ok(server)
-    }
-
-    fn write_settings(&self) -> Result<(), SkipOrError> {
-        let name = match self.release().engine() {
-            Engine::OpenSearch => "opensearch.yml",
-            Engine::Elasticsearch => "elasticsearch.yml",
-        };
-        let path = self.folder.path().join("config").join(name);
-        let text: String = self.settings().into_iter().map(|(key, value)| format!("{key}: {value}\n")).collect();
-        std::fs::write(&path, text).map_err(|source| SkipOrError::file("write", path, source))
-    }
-
-    fn settings(&self) -> Vec<(String, String)> {
-        let folder = |name| self.folder.path().join(name).display().to_string();
-        let config = &self.config;
-        let mut settings = vec![
-            ("cluster.name", config.cluster_name.clone()),
-            ("node.name", config.node_name.clone()),
-            ("network.host", "127.0.0.1".to_owned()),
-            ("http.port", self.http.number().to_string()),
-            ("transport.port", self.transport.number().to_string()),
-            ("path.data", folder("data")),
-            ("path.logs", folder("logs")),
-            ("path.repo", format!("[\"{}\"]", folder("repo"))),
-            // A full build disk must not make indices read-only under a test that is not about that.
-            ("cluster.routing.allocation.disk.threshold_enabled", "false".to_owned()),
-            ("action.destructive_requires_name", "false".to_owned()),
-        ];
-        // Never `discovery.type: single-node`: another node could not join later.
-        match &config.join {
-            Some(address) => settings.push(("discovery.seed_hosts", format!("[\"{address}\"]"))),
-            None => {
-                settings.push(("discovery.seed_hosts", "[]".to_owned()));
-                settings.push(("cluster.initial_master_nodes", format!("[\"{}\"]", config.node_name)));
-            }
-        }
-        if !config.master_eligible {
-            if self.release() == Release::Elasticsearch7_3_0 {
-                settings.push(("node.master", "false".to_owned()));
-            } else {
-                settings.push(("node.roles", "[data, ingest]".to_owned()));
-            }
-        }
-        if launch::has_x_pack(&self.launch.installed.home) {
-            settings.push(("xpack.security.enabled", "false".to_owned()));
-            settings.push(("xpack.ml.enabled", "false".to_owned()));
-        }
-        if self.launch.installed.home.join("modules/ingest-geoip").is_dir()
-            && self.release().engine() == Engine::Elasticsearch
-        {
-            settings.push(("ingest.geoip.downloader.enabled", "false".to_owned()));
-        }
-        let mut settings: Vec<(String, String)> =
-            settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        settings.retain(|(key, _)| !config.settings.iter().any(|(own, _)| own == key));
-        settings.extend(config.settings.iter().cloned());
-        settings
+        Ok(Self {
+            launch,
+            config,
+            child: None,
+            http,
+            transport,
+            folder,
+        })
     }
 
     async fn launch_and_wait(&mut self) -> Result<(), SkipOrError> {
@@ -248,7 +220,11 @@ impl Server {
     }
 
     fn start_error(&self, reason: String) -> SkipOrError {
-        SkipOrError::Start { release: self.release().name(), reason, log: self.log_tail(30) }
+        SkipOrError::Start {
+            release: self.release().name(),
+            reason,
+            log: self.log_tail(30),
+        }
     }
 
     fn exited(&mut self) -> Option<ExitStatus> {
@@ -315,7 +291,11 @@ impl Server {
         let mut tries = 1;
         loop {
             match self.launch_and_wait().await {
-                Err(SkipOrError::Start { log, .. }) if tries < PORT_TRIES && log.contains("BindException") => tries += 1,
+                Err(SkipOrError::Start { log, .. })
+                    if tries < PORT_TRIES && log.contains("BindException") =>
+                {
+                    tries += 1
+                }
                 result => return result,
             }
         }
@@ -348,7 +328,9 @@ impl Server {
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        let pid = self.pid().and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
+        let pid = self
+            .pid()
+            .and_then(|pid| rustix::process::Pid::from_raw(pid as i32));
         if let Some(pid) = pid {
             let _ = rustix::process::kill_process(pid, signal);
         }
@@ -384,7 +366,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), SkipOrError> {
 }
 
 fn give(path: &Path, account: Account) -> Result<(), SkipOrError> {
-    chown(path, Some(account.uid), Some(account.gid)).map_err(|source| SkipOrError::file("hand over", path, source))?;
+    chown(path, Some(account.uid), Some(account.gid))
+        .map_err(|source| SkipOrError::file("hand over", path, source))?;
     if path.is_dir() {
         let entries = std::fs::read_dir(path).map_err(|source| SkipOrError::file("list", path, source))?;
         for entry in entries.flatten() {

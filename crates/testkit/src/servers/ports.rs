@@ -36,7 +36,10 @@ impl Port {
                 return Ok(port);
             }
         }
-        Err(SkipOrError::Ports { first: FIRST, last: LAST })
+        Err(SkipOrError::Ports {
+            first: FIRST,
+            last: LAST,
+        })
     }
 
     fn try_take(folder: &Path, number: u16) -> Result<Option<Self>, SkipOrError> {

@@ -14,7 +14,10 @@ pub enum Engine {
 
 /// One released server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(non_camel_case_types, reason = "the version must stay readable: 2_19_1 is not 2191")]
+#[allow(
+    non_camel_case_types,
+    reason = "the version must stay readable: 2_19_1 is not 2191"
+)]
 pub enum Release {
     /// Elasticsearch 7.3.0, the oldest that the suites know.
     Elasticsearch7_3_0,
@@ -102,24 +105,47 @@ impl Release {
 
     /// The folder and zip name in the cache, such as `opensearch-2.19.1`.
     pub fn slug(self) -> String {
-        let Facts { artifact, version: (major, minor, patch), .. } = self.facts();
+        let Facts {
+            artifact,
+            version: (major, minor, patch),
+            ..
+        } = self.facts();
         format!("{artifact}-{major}.{minor}.{patch}")
     }
 
     /// The Maven coordinate, `group:artifact:version:zip`.
     pub fn coordinate(self) -> String {
-        let Facts { group, artifact, version: (major, minor, patch), .. } = self.facts();
+        let Facts {
+            group,
+            artifact,
+            version: (major, minor, patch),
+            ..
+        } = self.facts();
         format!("{group}:{artifact}:{major}.{minor}.{patch}:zip")
     }
 }
 
 impl Facts {
     const fn es(name: &'static str, version: (u32, u32, u32), java: (u32, u32)) -> Self {
-        Self { name, engine: Engine::Elasticsearch, version, group: ES_GROUP, artifact: "elasticsearch", java }
+        Self {
+            name,
+            engine: Engine::Elasticsearch,
+            version,
+            group: ES_GROUP,
+            artifact: "elasticsearch",
+            java,
+        }
     }
 
     const fn os(name: &'static str, version: (u32, u32, u32), java: (u32, u32)) -> Self {
-        Self { name, engine: Engine::OpenSearch, version, group: OS_GROUP, artifact: "opensearch", java }
+        Self {
+            name,
+            engine: Engine::OpenSearch,
+            version,
+            group: OS_GROUP,
+            artifact: "opensearch",
+            java,
+        }
     }
 }
 
@@ -140,7 +166,10 @@ mod tests {
             let version = format!("{major}.{minor}.{patch}");
             assert!(release.name().ends_with(&version), "{release:?}");
             assert!(release.slug().ends_with(&version), "{release:?}");
-            assert!(release.coordinate().ends_with(&format!(":{version}:zip")), "{release:?}");
+            assert!(
+                release.coordinate().ends_with(&format!(":{version}:zip")),
+                "{release:?}"
+            );
         }
     }
 }
