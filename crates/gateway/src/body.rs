@@ -33,16 +33,33 @@ struct Position(usize, usize);
 
 /// Reads a body whole, within `limit` bytes and [`DEADLINE`].
 pub(crate) async fn bytes(body: Body, limit: usize) -> Result<Bytes, ApiError> {
-    let late = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "timeout_exception", "the request body did not arrive in time");
-    tokio::time::timeout(DEADLINE, axum::body::to_bytes(body, limit)).await.map_err(late)?.map_err(|_| {
-        let reason = format!("the request body is longer than {limit} bytes or broke off");
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "content_too_long_exception", reason)
-    })
+    let late = |_| {
+        ApiError::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "timeout_exception",
+            "the request body did not arrive in time",
+        )
+    };
+    tokio::time::timeout(DEADLINE, axum::body::to_bytes(body, limit))
+        .await
+        .map_err(late)?
+        .map_err(|_| {
+            let reason = format!("the request body is longer than {limit} bytes or broke off");
+            ApiError::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "content_too_long_exception",
+                reason,
+            )
+        })
 }
 
 impl Object {
     /// Reads a body. `parser` is the engines' name for who reads it; it opens the error texts.
-    pub(crate) async fn read(headers: &HeaderMap, body: Body, parser: &'static str) -> Result<Object, ApiError> {
+    pub(crate) async fn read(
+        headers: &HeaderMap,
+        body: Body,
+        parser: &'static str,
+    ) -> Result<Object, ApiError> {
         let bytes = bytes(body, LIMIT).await?;
         if bytes.is_empty() {
             return Err(ApiError::parse("request body or source parameter is required"));
@@ -59,7 +76,10 @@ impl Object {
         let mut fields: Vec<Field> = Vec::with_capacity(pairs.0.len());
         for ((name, value), at) in pairs.0.into_iter().zip(places) {
             if fields.iter().any(|field| field.name == name) {
-                return Err(ApiError::parse(format!("[{}:{}] Duplicate field '{name}'", at.0, at.1)));
+                return Err(ApiError::parse(format!(
+                    "[{}:{}] Duplicate field '{name}'",
+                    at.0, at.1
+                )));
             }
             fields.push(Field { name, value, at });
         }
@@ -74,9 +94,14 @@ impl Object {
     /// Takes a text field out; `null` counts as absent.
     pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, ApiError> {
         match self.take(name) {
-            None => Ok(None),
-            Some(Field { value: Value::Null, .. }) => Ok(None),
-            Some(Field { value: Value::String(text), .. }) => Ok(Some(text)),
+            None
+            | Some(Field {
+                value: Value::Null, ..
+            }) => Ok(None),
+            Some(Field {
+                value: Value::String(text),
+                ..
+            }) => Ok(Some(text)),
             Some(field) => Err(self.wrong(&field)),
         }
     }
@@ -84,9 +109,14 @@ impl Object {
     /// Takes an object field out; `null` counts as absent.
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<serde_json::Map<String, Value>>, ApiError> {
         match self.take(name) {
-            None => Ok(None),
-            Some(Field { value: Value::Null, .. }) => Ok(None),
-            Some(Field { value: Value::Object(map), .. }) => Ok(Some(map)),
+            None
+            | Some(Field {
+                value: Value::Null, ..
+            }) => Ok(None),
+            Some(Field {
+                value: Value::Object(map),
+                ..
+            }) => Ok(Some(map)),
             Some(field) => Err(self.wrong(&field)),
         }
     }
@@ -95,27 +125,43 @@ impl Object {
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         match self.fields.first() {
             None => Ok(()),
-            Some(Field { name, at, .. }) => {
-                Err(ApiError::content(format!("[{}:{}] [{}] unknown field [{name}]", at.0, at.1, self.parser)))
-            }
+            Some(Field { name, at, .. }) => Err(ApiError::content(format!(
+                "[{}:{}] [{}] unknown field [{name}]",
+                at.0, at.1, self.parser
+            ))),
         }
     }
 
     fn wrong(&self, field: &Field) -> ApiError {
         let Position(line, column) = field.at;
-        ApiError::content(format!("[{line}:{column}] [{}] failed to parse field [{}]", self.parser, field.name))
+        ApiError::content(format!(
+            "[{line}:{column}] [{}] failed to parse field [{}]",
+            self.parser, field.name
+        ))
     }
 }
 
 /// Refuses a body that does not say that it is JSON. Browsers cannot send that header across sites without asking.
 pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), ApiError> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let given = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media = given
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     if media == "application/json" || (media.starts_with("application/vnd.") && media.ends_with("+json")) {
         return Ok(());
     }
     let reason = format!("Content-Type header [{given}] is not supported: send application/json");
-    Err(ApiError::new(StatusCode::NOT_ACCEPTABLE, "media_type_header_exception", reason))
+    Err(ApiError::new(
+        StatusCode::NOT_ACCEPTABLE,
+        "media_type_header_exception",
+        reason,
+    ))
 }
 
 /// An object's fields in their order, duplicates included.
@@ -186,21 +232,32 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_named_with_its_place() {
-        let mut object = parse("{\"a\":\"x,\\\"y\",\n  \"bogus\": [{\"c\": 1}]}").ok().unwrap();
+        let mut object = parse("{\"a\":\"x,\\\"y\",\n  \"bogus\": [{\"c\": 1}]}")
+            .ok()
+            .unwrap();
         assert_eq!(object.text("a").unwrap().as_deref(), Some("x,\"y"));
-        assert_eq!(object.finish().unwrap_err().reason(), "[2:3] [P] unknown field [bogus]");
+        assert_eq!(
+            object.finish().unwrap_err().reason(),
+            "[2:3] [P] unknown field [bogus]"
+        );
     }
 
     #[test]
     fn a_wrong_type_is_named_with_its_place() {
         let mut object = parse(r#"{"o":{}, "a":1}"#).ok().unwrap();
         assert!(object.object("o").unwrap().unwrap().is_empty());
-        assert_eq!(object.text("a").unwrap_err().reason(), "[1:10] [P] failed to parse field [a]");
+        assert_eq!(
+            object.text("a").unwrap_err().reason(),
+            "[1:10] [P] failed to parse field [a]"
+        );
     }
 
     #[test]
     fn duplicates_and_other_json_are_refused() {
-        assert_eq!(parse(r#"{"a":1,"a":2}"#).err().unwrap().reason(), "[1:8] Duplicate field 'a'");
+        assert_eq!(
+            parse(r#"{"a":1,"a":2}"#).err().unwrap().reason(),
+            "[1:8] Duplicate field 'a'"
+        );
         for text in ["[]", "1", "{", "{} x", ""] {
             assert!(parse(text).is_err(), "{text}");
         }

@@ -49,7 +49,9 @@ pub(crate) fn split(body: &[u8], default_index: Option<&str>) -> Result<Vec<Item
         items.push(Item {
             operation,
             index: target.index.or_else(|| default_index.map(str::to_owned)),
-            id: target.id.map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)),
+            id: target
+                .id
+                .map(|id| id.as_str().map_or_else(|| id.to_string(), str::to_owned)),
             bytes,
         });
     }
@@ -61,7 +63,10 @@ fn lines(body: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut start = 0;
     std::iter::from_fn(move || {
         let rest = &body[start..];
-        let length = rest.iter().position(|b| *b == b'\n').map_or(rest.len(), |at| at + 1);
+        let length = rest
+            .iter()
+            .position(|b| *b == b'\n')
+            .map_or(rest.len(), |at| at + 1);
         let line = start..start + length;
         start += length;
         (length > 0).then_some(line)
@@ -89,11 +94,17 @@ pub(crate) fn part(body: &Bytes, items: &[Item], following: impl Fn(&str) -> Opt
                     "status": 403,
                     "error": {"type": "cluster_block_exception", "reason": block_text(&index)}
                 });
-                blocked.insert(at, Value::Object([(item.operation.clone(), outcome)].into_iter().collect()));
+                blocked.insert(
+                    at,
+                    Value::Object([(item.operation.clone(), outcome)].into_iter().collect()),
+                );
             }
         }
     }
-    Parted { rest: rest.freeze(), blocked }
+    Parted {
+        rest: rest.freeze(),
+        blocked,
+    }
 }
 
 impl Parted {
@@ -112,8 +123,9 @@ impl Parted {
         };
         let total = theirs.len() + self.blocked.len();
         let mut blocked = self.blocked;
-        let items: Vec<Value> =
-            (0..total).filter_map(|at| blocked.remove(&at).or_else(|| theirs.next())).collect();
+        let items: Vec<Value> = (0..total)
+            .filter_map(|at| blocked.remove(&at).or_else(|| theirs.next()))
+            .collect();
         answer["items"] = Value::Array(items);
         answer["errors"] = Value::Bool(true);
         Some(answer)

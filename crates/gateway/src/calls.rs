@@ -31,9 +31,15 @@ struct Words {
 }
 
 /// `/_plugins`.
-const LEADER: Words = Words { alias: "leader_alias", index: "leader_index" };
+const LEADER: Words = Words {
+    alias: "leader_alias",
+    index: "leader_index",
+};
 /// `/_opendistro`.
-const REMOTE: Words = Words { alias: "remote_cluster", index: "remote_index" };
+const REMOTE: Words = Words {
+    alias: "remote_cluster",
+    index: "remote_index",
+};
 
 /// Who reads the body of `_start`, in the engines' error texts.
 const FOLLOW: &str = "FollowIndexRequestParser";
@@ -47,7 +53,11 @@ pub(crate) async fn start(
     body: Body,
 ) -> Result<Response, ApiError> {
     let wait = Params::of(&uri, &["wait_for_restore"])?.flag("wait_for_restore")?;
-    let words = if uri.path().starts_with("/_opendistro/") { REMOTE } else { LEADER };
+    let words = if uri.path().starts_with("/_opendistro/") {
+        REMOTE
+    } else {
+        LEADER
+    };
     let request = start_request(index, Object::read(&headers, body, FOLLOW).await?, words)?;
     let index = request.follower_index.clone();
     let control = Arc::clone(&gateway.control);
@@ -67,7 +77,9 @@ pub(crate) async fn stop(
     body: Body,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    Object::read(&headers, body, "StopReplicationRequestParser").await?.finish()?;
+    Object::read(&headers, body, "StopReplicationRequestParser")
+        .await?
+        .finish()?;
     to_the_end(async move { gateway.control.stop(&IndexName::new(index)).await }).await?;
     Ok(acknowledged())
 }
@@ -97,7 +109,9 @@ pub(crate) async fn resume(
     body: Body,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    Object::read(&headers, body, "ResumeReplicationRequestParser").await?.finish()?;
+    Object::read(&headers, body, "ResumeReplicationRequestParser")
+        .await?
+        .finish()?;
     to_the_end(async move { gateway.control.resume(&IndexName::new(index)).await }).await?;
     Ok(acknowledged())
 }
@@ -123,28 +137,42 @@ fn start_request(follower: String, mut body: Object, words: Words) -> Result<Sta
     if let Some(mut roles) = body.object("use_roles")? {
         let both = ["leader_cluster_role", "follower_cluster_role"].map(|role| roles.remove(role));
         if let Some(unknown) = roles.keys().next() {
-            return Err(ApiError::content(format!("[UseRolesParser] unknown field [{unknown}]")));
+            return Err(ApiError::content(format!(
+                "[UseRolesParser] unknown field [{unknown}]"
+            )));
         }
-        if both.iter().any(|role| role.as_ref().and_then(|r| r.as_str()).is_none_or(str::is_empty)) {
+        if both
+            .iter()
+            .any(|role| role.as_ref().and_then(|r| r.as_str()).is_none_or(str::is_empty))
+        {
             faults.push("Need roles for leader_cluster_role and follower_cluster_role".to_owned());
         } else {
             // Who may read what is decided by the certificates of the agents: see the README.
-            tracing::debug!(index = follower, "use_roles has no part in what the agents may do");
+            tracing::debug!(
+                index = follower,
+                "use_roles has no part in what the agents may do"
+            );
         }
     }
     let overrides = body.object("settings")?;
     body.finish()?;
-    for name in [Some(follower.as_str()), leader_index.as_deref()].into_iter().flatten() {
+    for name in [Some(follower.as_str()), leader_index.as_deref()]
+        .into_iter()
+        .flatten()
+    {
         faults.extend(names::faults(name));
     }
-    let (true, Some(leader_alias), Some(leader_index)) = (faults.is_empty(), leader_alias, leader_index) else {
+    let (true, Some(leader_alias), Some(leader_index)) = (faults.is_empty(), leader_alias, leader_index)
+    else {
         return Err(ApiError::validation(&faults));
     };
     Ok(StartRequest {
         follower_index: IndexName::new(follower),
         leader_alias,
         leader_index: IndexName::new(leader_index),
-        overrides: overrides.as_ref().map_or(Ok(Settings::new()), settings::overrides)?,
+        overrides: overrides
+            .as_ref()
+            .map_or(Ok(Settings::new()), settings::overrides)?,
     })
 }
 
@@ -176,7 +204,10 @@ fn leader(
         .map(|(name, _)| name)
         .collect();
     if !missing.is_empty() {
-        faults.push(format!("Mandatory params [{}] are missing for the request", missing.join(", ")));
+        faults.push(format!(
+            "Mandatory params [{}] are missing for the request",
+            missing.join(", ")
+        ));
         return Ok((None, None));
     }
     Ok((alias, index))
@@ -192,13 +223,20 @@ async fn restored(gateway: &Gateway, index: &IndexName) -> Result<(), ApiError> 
             Some(Phase::Init | Phase::Bootstrapping) => {}
             Some(_) => {
                 let reason = status.map_or_else(String::new, |status| status.reason.to_string());
-                return Err(ApiError::unavailable(format!("[{index}] did not come to follow: {reason}")));
+                return Err(ApiError::unavailable(format!(
+                    "[{index}] did not come to follow: {reason}"
+                )));
             }
             None => return Err(ControlError::NotReplicating(index.clone()).into()),
         }
         if Instant::now() >= deadline {
-            let reason = "Timed out when waiting for persistent task after 30s: the copy goes on, see _status";
-            return Err(ApiError::new(StatusCode::GATEWAY_TIMEOUT, "illegal_state_exception", reason));
+            let reason =
+                "Timed out when waiting for persistent task after 30s: the copy goes on, see _status";
+            return Err(ApiError::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "illegal_state_exception",
+                reason,
+            ));
         }
         tokio::time::sleep(RESTORE_LOOK).await;
     }
@@ -209,7 +247,11 @@ mod tests {
     use super::*;
 
     fn start(follower: &str, body: &str, words: Words) -> Result<StartRequest, ApiError> {
-        start_request(follower.to_owned(), Object::parse(body.as_bytes(), FOLLOW)?, words)
+        start_request(
+            follower.to_owned(),
+            Object::parse(body.as_bytes(), FOLLOW)?,
+            words,
+        )
     }
 
     #[test]
@@ -220,7 +262,10 @@ mod tests {
                 r#"{"remote_cluster":"l","remote_index":"i","use_roles":{"leader_cluster_role":"a","follower_cluster_role":"b"}}"#,
             ] {
                 let request = start("f", body, words).unwrap();
-                assert_eq!((request.leader_alias.as_str(), request.leader_index.as_str()), ("l", "i"));
+                assert_eq!(
+                    (request.leader_alias.as_str(), request.leader_index.as_str()),
+                    ("l", "i")
+                );
             }
         }
     }
@@ -228,18 +273,54 @@ mod tests {
     #[test]
     fn mistakes_have_the_incumbents_texts() {
         for (follower, body, words, text) in [
-            ("f", r#"{"leader_alias":"l"}"#, LEADER, "Validation Failed: 1: Mandatory params [leader_index] are missing for the request;"),
-            ("f", "{}", REMOTE, "Validation Failed: 1: Mandatory params [remote_cluster, remote_index] are missing for the request;"),
-            ("F1", r#"{"leader_alias":"l","leader_index":"i"}"#, LEADER, "Validation Failed: 1: Value F1 must be lowercase;"),
-            ("f", r#"{"leader_alias":"l","leader_index":"l*"}"#, LEADER,
-             "Validation Failed: 1: Value l* must not contain the following characters [ , \", *, \\, <, |, ,, >, /, ?];"),
-            ("f", r#"{"leader_alias":"l","leader_index":"i","use_roles":{"leader_cluster_role":"a"}}"#, LEADER,
-             "Validation Failed: 1: Need roles for leader_cluster_role and follower_cluster_role;"),
-            ("f", r#"{"leader_alias":"l","leader_index":"i","bogus":1}"#, LEADER, "[1:40] [FollowIndexRequestParser] unknown field [bogus]"),
-            ("f", r#"{"leader_alias":"l","leader_index":"i","remote_index":"i"}"#, LEADER,
-             "Validation Failed: 1: Params [leader_alias, leader_index] and [remote_cluster, remote_index] mean the same: give only one pair;"),
-            ("f", r#"{"leader_alias":"l","leader_index":"i","settings":{"index.number_of_shards":2}}"#, LEADER,
-             "setting [index.number_of_shards] cannot be overridden: the follower's shards must be the leader's, one to one"),
+            (
+                "f",
+                r#"{"leader_alias":"l"}"#,
+                LEADER,
+                "Validation Failed: 1: Mandatory params [leader_index] are missing for the request;",
+            ),
+            (
+                "f",
+                "{}",
+                REMOTE,
+                "Validation Failed: 1: Mandatory params [remote_cluster, remote_index] are missing for the request;",
+            ),
+            (
+                "F1",
+                r#"{"leader_alias":"l","leader_index":"i"}"#,
+                LEADER,
+                "Validation Failed: 1: Value F1 must be lowercase;",
+            ),
+            (
+                "f",
+                r#"{"leader_alias":"l","leader_index":"l*"}"#,
+                LEADER,
+                "Validation Failed: 1: Value l* must not contain the following characters [ , \", *, \\, <, |, ,, >, /, ?];",
+            ),
+            (
+                "f",
+                r#"{"leader_alias":"l","leader_index":"i","use_roles":{"leader_cluster_role":"a"}}"#,
+                LEADER,
+                "Validation Failed: 1: Need roles for leader_cluster_role and follower_cluster_role;",
+            ),
+            (
+                "f",
+                r#"{"leader_alias":"l","leader_index":"i","bogus":1}"#,
+                LEADER,
+                "[1:40] [FollowIndexRequestParser] unknown field [bogus]",
+            ),
+            (
+                "f",
+                r#"{"leader_alias":"l","leader_index":"i","remote_index":"i"}"#,
+                LEADER,
+                "Validation Failed: 1: Params [leader_alias, leader_index] and [remote_cluster, remote_index] mean the same: give only one pair;",
+            ),
+            (
+                "f",
+                r#"{"leader_alias":"l","leader_index":"i","settings":{"index.number_of_shards":2}}"#,
+                LEADER,
+                "setting [index.number_of_shards] cannot be overridden: the follower's shards must be the leader's, one to one",
+            ),
         ] {
             let error = start(follower, body, words).unwrap_err();
             assert_eq!((error.reason(), error.status()), (text, StatusCode::BAD_REQUEST));

@@ -3,6 +3,8 @@
 //! The envelope is the engines' own, so that their clients raise the exceptions that they know. Names and texts are the
 //! incumbent's where it has some; where it answers a caller's mistake with 500, the status here is the fitting 4xx.
 
+use std::fmt::Write;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -21,7 +23,12 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, kind: &'static str, reason: impl Into<String>) -> Self {
-        ApiError { status, kind, reason: reason.into(), missing: None }
+        ApiError {
+            status,
+            kind,
+            reason: reason.into(),
+            missing: None,
+        }
     }
 
     /// A value that cannot be.
@@ -43,14 +50,23 @@ impl ApiError {
     pub(crate) fn validation(faults: &[String]) -> Self {
         let mut reason = String::from("Validation Failed: ");
         for (at, fault) in faults.iter().enumerate() {
-            reason.push_str(&format!("{}: {fault};", at + 1));
+            // Writing to a `String` cannot fail.
+            _ = write!(reason, "{}: {fault};", at + 1);
         }
-        ApiError::new(StatusCode::BAD_REQUEST, "action_request_validation_exception", reason)
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "action_request_validation_exception",
+            reason,
+        )
     }
 
     /// A write to an index that follows.
     pub(crate) fn blocked(index: &str) -> Self {
-        ApiError::new(StatusCode::FORBIDDEN, "cluster_block_exception", block_text(index))
+        ApiError::new(
+            StatusCode::FORBIDDEN,
+            "cluster_block_exception",
+            block_text(index),
+        )
     }
 
     /// Something that does not exist and is no index.
@@ -98,9 +114,11 @@ impl From<ControlError> for ApiError {
                 ApiError::new(StatusCode::NOT_FOUND, "index_not_found_exception", reason)
                     .missing_index(index.as_str())
             }
-            ControlError::AlreadyPaused(_) | ControlError::AlreadyRunning(_) => {
-                ApiError::new(StatusCode::BAD_REQUEST, "resource_already_exists_exception", reason)
-            }
+            ControlError::AlreadyPaused(_) | ControlError::AlreadyRunning(_) => ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "resource_already_exists_exception",
+                reason,
+            ),
             ControlError::Forbidden(_) => ApiError::new(StatusCode::FORBIDDEN, "security_exception", reason),
             ControlError::LeaderInUse { .. } => {
                 ApiError::new(StatusCode::CONFLICT, "illegal_argument_exception", reason)
@@ -153,7 +171,10 @@ impl IntoResponse for ApiError {
             index_uuid: missing.map(|_| "_na_"),
         };
         let envelope = Envelope {
-            error: Cause { root_cause: [root.clone()], top: root },
+            error: Cause {
+                root_cause: [root.clone()],
+                top: root,
+            },
             status: self.status.as_u16(),
         };
         (self.status, Json(envelope)).into_response()
@@ -167,7 +188,14 @@ pub(crate) fn plain(status: StatusCode, text: &str) -> Response {
         error: &'a str,
         status: u16,
     }
-    (status, Json(Plain { error: text, status: status.as_u16() })).into_response()
+    (
+        status,
+        Json(Plain {
+            error: text,
+            status: status.as_u16(),
+        }),
+    )
+        .into_response()
 }
 
 /// As [`plain`], with the methods that the path does take.
@@ -186,7 +214,9 @@ mod tests {
     use super::*;
 
     async fn body(error: ApiError) -> serde_json::Value {
-        let bytes = axum::body::to_bytes(error.into_response().into_body(), 10_000).await.unwrap();
+        let bytes = axum::body::to_bytes(error.into_response().into_body(), 10_000)
+            .await
+            .unwrap();
         serde_json::from_slice(&bytes).unwrap()
     }
 
@@ -194,19 +224,75 @@ mod tests {
     fn each_refusal_has_the_status_and_name_that_clients_know() {
         let f = || IndexName::from("f1");
         for (error, status, kind, reason) in [
-            (ControlError::NotReplicating(f()), 400, "illegal_argument_exception", "No replication in progress for index:f1"),
-            (ControlError::NoSuchLeader("no-conn".into()), 404, "no_such_remote_cluster_exception", "no such remote cluster: [no-conn]"),
-            (ControlError::NoSuchLeaderIndex(f()), 404, "index_not_found_exception", "no such index [f1]"),
-            (ControlError::FollowerExists(f()), 400, "illegal_argument_exception", "Cant use same index again for replication. Delete the index:f1"),
-            (ControlError::AlreadyPaused(f()), 400, "resource_already_exists_exception", "Index f1 is already paused"),
-            (ControlError::AlreadyRunning(f()), 400, "resource_already_exists_exception", "Replication on Index f1 is already running"),
-            (ControlError::Invalid("no".into()), 400, "illegal_argument_exception", "no"),
-            (ControlError::Forbidden("no".into()), 403, "security_exception", "no"),
-            (ControlError::LeaderInUse { alias: "l".into(), index: f() }, 409, "illegal_argument_exception", "leader [l] is still followed by [f1]: stop that first"),
-            (ControlError::Unavailable("later".into()), 503, "replication_exception", "later"),
+            (
+                ControlError::NotReplicating(f()),
+                400,
+                "illegal_argument_exception",
+                "No replication in progress for index:f1",
+            ),
+            (
+                ControlError::NoSuchLeader("no-conn".into()),
+                404,
+                "no_such_remote_cluster_exception",
+                "no such remote cluster: [no-conn]",
+            ),
+            (
+                ControlError::NoSuchLeaderIndex(f()),
+                404,
+                "index_not_found_exception",
+                "no such index [f1]",
+            ),
+            (
+                ControlError::FollowerExists(f()),
+                400,
+                "illegal_argument_exception",
+                "Cant use same index again for replication. Delete the index:f1",
+            ),
+            (
+                ControlError::AlreadyPaused(f()),
+                400,
+                "resource_already_exists_exception",
+                "Index f1 is already paused",
+            ),
+            (
+                ControlError::AlreadyRunning(f()),
+                400,
+                "resource_already_exists_exception",
+                "Replication on Index f1 is already running",
+            ),
+            (
+                ControlError::Invalid("no".into()),
+                400,
+                "illegal_argument_exception",
+                "no",
+            ),
+            (
+                ControlError::Forbidden("no".into()),
+                403,
+                "security_exception",
+                "no",
+            ),
+            (
+                ControlError::LeaderInUse {
+                    alias: "l".into(),
+                    index: f(),
+                },
+                409,
+                "illegal_argument_exception",
+                "leader [l] is still followed by [f1]: stop that first",
+            ),
+            (
+                ControlError::Unavailable("later".into()),
+                503,
+                "replication_exception",
+                "later",
+            ),
         ] {
             let error = ApiError::from(error);
-            assert_eq!((error.status.as_u16(), error.kind, error.reason.as_str()), (status, kind, reason));
+            assert_eq!(
+                (error.status.as_u16(), error.kind, error.reason.as_str()),
+                (status, kind, reason)
+            );
         }
     }
 
@@ -224,7 +310,10 @@ mod tests {
             })
         );
         let missing = body(ControlError::NoSuchLeaderIndex(IndexName::from("leader-01")).into()).await;
-        assert_eq!(missing["error"]["root_cause"][0]["resource.type"], "index_expression");
+        assert_eq!(
+            missing["error"]["root_cause"][0]["resource.type"],
+            "index_expression"
+        );
         assert_eq!(missing["error"]["root_cause"][0]["index_uuid"], "_na_");
         assert_eq!(missing["error"]["index"], "leader-01");
     }

@@ -33,13 +33,44 @@ pub(crate) enum NamedBy {
 
 /// `POST IDX/CALL` that reads, or changes only how the index is stored.
 const READS: [&str; 26] = [
-    "_search", "_msearch", "_async_search", "_count", "_explain", "_validate", "_termvectors", "_mtermvectors",
-    "_mget", "_field_caps", "_rank_eval", "_search_shards", "_terms_enum", "_analyze", "_graph", "_eql", "_pit",
-    "_knn_search", "_refresh", "_flush", "_forcemerge", "_cache", "_recovery", "_stats", "_segments", "_percolate",
+    "_search",
+    "_msearch",
+    "_async_search",
+    "_count",
+    "_explain",
+    "_validate",
+    "_termvectors",
+    "_mtermvectors",
+    "_mget",
+    "_field_caps",
+    "_rank_eval",
+    "_search_shards",
+    "_terms_enum",
+    "_analyze",
+    "_graph",
+    "_eql",
+    "_pit",
+    "_knn_search",
+    "_refresh",
+    "_flush",
+    "_forcemerge",
+    "_cache",
+    "_recovery",
+    "_stats",
+    "_segments",
+    "_percolate",
 ];
 
 /// Calls without an index in the path that then mean the parameter's, or every index.
-const OF_ALL: [&str; 7] = ["_settings", "_mapping", "_mappings", "_alias", "_close", "_open", "_all"];
+const OF_ALL: [&str; 7] = [
+    "_settings",
+    "_mapping",
+    "_mappings",
+    "_alias",
+    "_close",
+    "_open",
+    "_all",
+];
 
 /// Reads method and path; `index_param` is the query's `index`.
 pub(crate) fn intent(method: &Method, path: &str, index_param: Option<&str>) -> Intent {
@@ -52,7 +83,9 @@ pub(crate) fn intent(method: &Method, path: &str, index_param: Option<&str>) -> 
         .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
         .collect();
     let named = || index_param.unwrap_or("_all").to_owned();
-    let Some(first) = segments.first() else { return Intent::Write(named()) };
+    let Some(first) = segments.first() else {
+        return Intent::Write(named());
+    };
     let second = segments.get(1).map(String::as_str);
     match first.as_str() {
         "_bulk" if second.is_none() => Intent::Bulk(index_param.map(str::to_owned)),
@@ -67,7 +100,9 @@ pub(crate) fn intent(method: &Method, path: &str, index_param: Option<&str>) -> 
             match (second, typed) {
                 (Some("_bulk"), None) => Intent::Bulk(Some(index.to_owned())),
                 // Elasticsearch 7 still takes a type between index and call.
-                (Some(kind), Some("_bulk")) if !kind.starts_with('_') || kind == "_doc" => Intent::Bulk(Some(index.to_owned())),
+                (Some(kind), Some("_bulk")) if !kind.starts_with('_') || kind == "_doc" => {
+                    Intent::Bulk(Some(index.to_owned()))
+                }
                 (Some(call), _) if *method == Method::POST && READS.contains(&call) => Intent::Read,
                 (Some(kind), Some(call))
                     if *method == Method::POST && !kind.starts_with('_') && READS.contains(&call) =>
@@ -84,7 +119,11 @@ pub(crate) fn intent(method: &Method, path: &str, index_param: Option<&str>) -> 
 /// known to the target only.
 pub(crate) fn first_match<'a>(expression: &str, following: &'a [String]) -> Option<&'a String> {
     let mut chosen: Vec<&String> = Vec::new();
-    for part in expression.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    for part in expression
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+    {
         if let Some(excluded) = part.strip_prefix('-').filter(|_| !chosen.is_empty()) {
             let pattern = Pattern::new(excluded);
             chosen.retain(|name| !pattern.matches(name));
@@ -156,7 +195,11 @@ mod tests {
             ("POST", "/f1/_rollover"),
             ("PATCH", "/f1/_anything"),
         ] {
-            assert_eq!(of(method, path), Intent::Write("f1".to_owned()), "{method} {path}");
+            assert_eq!(
+                of(method, path),
+                Intent::Write("f1".to_owned()),
+                "{method} {path}"
+            );
         }
     }
 
@@ -181,11 +224,20 @@ mod tests {
     fn calls_without_an_index_mean_the_parameters_or_all() {
         assert_eq!(of("PUT", "/_settings"), Intent::Write("_all".to_owned()));
         assert_eq!(of("DELETE", "/"), Intent::Write("_all".to_owned()));
-        assert_eq!(intent(&Method::POST, "/_close", Some("f1")), Intent::Write("f1".to_owned()));
-        assert_eq!(intent(&Method::POST, "/_bulk", Some("f1")), Intent::Bulk(Some("f1".to_owned())));
+        assert_eq!(
+            intent(&Method::POST, "/_close", Some("f1")),
+            Intent::Write("f1".to_owned())
+        );
+        assert_eq!(
+            intent(&Method::POST, "/_bulk", Some("f1")),
+            Intent::Bulk(Some("f1".to_owned()))
+        );
         assert_eq!(of("POST", "/_bulk"), Intent::Bulk(None));
         assert_eq!(of("POST", "/f1/_bulk"), Intent::Bulk(Some("f1".to_owned())));
-        assert_eq!(of("POST", "/f1/sometype/_bulk"), Intent::Bulk(Some("f1".to_owned())));
+        assert_eq!(
+            of("POST", "/f1/sometype/_bulk"),
+            Intent::Bulk(Some("f1".to_owned()))
+        );
         assert_eq!(of("POST", "/_bulk/stream"), Intent::Write("_all".to_owned()));
         assert_eq!(of("POST", "/_reindex"), Intent::Named(NamedBy::Reindex));
     }
@@ -203,7 +255,11 @@ mod tests {
             ("*", Some("f1")),
             ("other", None),
         ] {
-            assert_eq!(first_match(expression, &following).map(String::as_str), expected, "{expression}");
+            assert_eq!(
+                first_match(expression, &following).map(String::as_str),
+                expected,
+                "{expression}"
+            );
         }
     }
 

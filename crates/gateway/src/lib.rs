@@ -10,6 +10,7 @@
 mod body;
 mod bulk;
 mod calls;
+mod change;
 mod control;
 mod error;
 mod guard;
@@ -68,7 +69,12 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let control: Arc<dyn Control> = Arc::new(control);
-    let gateway = Gateway { control, proxy: config.proxy, metrics, shutdown: shutdown.clone() };
+    let gateway = Gateway {
+        control,
+        proxy: config.proxy,
+        metrics,
+        shutdown: shutdown.clone(),
+    };
     let server = axum::serve(listener, routes::router(Arc::new(gateway)))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let drained = async {

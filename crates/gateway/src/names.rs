@@ -48,7 +48,10 @@ mod tests {
             (".f1", "Value .f1 must not start with '.'"),
             ("_f", "Value _f must not start with '_' or '-' or '+'"),
             ("a:b", "Value a:b must not contain '#' or ':'"),
-            ("l*", "Value l* must not contain the following characters [ , \", *, \\, <, |, ,, >, /, ?]"),
+            (
+                "l*",
+                "Value l* must not contain the following characters [ , \", *, \\, <, |, ,, >, /, ?]",
+            ),
         ] {
             assert_eq!(faults(name), [fault]);
         }

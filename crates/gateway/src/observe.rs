@@ -32,14 +32,15 @@ pub(crate) async fn readyz(State(gateway): State<Arc<Gateway>>) -> (StatusCode, 
 
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (gateway.metrics)()).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        (gateway.metrics)(),
+    )
+        .into_response()
 }
 
 /// `GET /_slipstream/v1/indices`.
-pub(crate) async fn indices(
-    State(gateway): State<Arc<Gateway>>,
-    uri: Uri,
-) -> Result<Response, ApiError> {
+pub(crate) async fn indices(State(gateway): State<Arc<Gateway>>, uri: Uri) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     Ok(Json(json!({"indices": gateway.control.list()})).into_response())
 }
@@ -53,7 +54,9 @@ pub(crate) async fn index(
     Params::of(&uri, &[])?;
     match gateway.control.status(&IndexName::new(index.clone())) {
         Some(status) => Ok(Json(status).into_response()),
-        None => Err(ApiError::not_found(format!("No replication in progress for index:{index}"))),
+        None => Err(ApiError::not_found(format!(
+            "No replication in progress for index:{index}"
+        ))),
     }
 }
 

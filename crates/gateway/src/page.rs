@@ -17,7 +17,10 @@ use crate::{Gateway, passing};
 
 /// `GET /`: the page for browsers. Clients of the engines ask here who they talk to: that is the target's to answer
 /// where requests pass on.
-pub(crate) async fn root(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, ApiError> {
+pub(crate) async fn root(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+) -> Result<Response, ApiError> {
     if wants_html(request.headers()) {
         let page = render(&gateway.control.list(), &gateway.control.leaders());
         let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
@@ -35,7 +38,10 @@ pub(crate) async fn root(State(gateway): State<Arc<Gateway>>, request: Request) 
 }
 
 fn wants_html(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains("text/html"))
+    headers
+        .get(header::ACCEPT)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.contains("text/html"))
 }
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -60,25 +66,44 @@ fn render(indices: &[IndexStatus], leaders: &Leaders) -> String {
     page.push_str("<h2>Leaders</h2><ul>");
     for (alias, agents) in leaders {
         // Writing to a `String` cannot fail.
-        _ = write!(page, "<li><b>{}</b> at {}", escape(alias), escape(&agents.join(", ")));
+        _ = write!(
+            page,
+            "<li><b>{}</b> at {}",
+            escape(alias),
+            escape(&agents.join(", "))
+        );
     }
     if leaders.is_empty() {
         page.push_str("<li>none registered");
     }
-    page.push_str("</ul><p><small><a href=\"/metrics\">metrics</a> · <a href=\"/_slipstream/v1/indices\">JSON</a> · \
-                   <a href=\"/_slipstream/v1/openapi.json\">API</a></small></body></html>");
+    page.push_str(
+        "</ul><p><small><a href=\"/metrics\">metrics</a> · <a href=\"/_slipstream/v1/indices\">JSON</a> · \
+                   <a href=\"/_slipstream/v1/openapi.json\">API</a></small></body></html>",
+    );
     page
 }
 
 fn row(page: &mut String, index: &IndexStatus) {
-    let lag = index.shards.iter().map(|shard| shard.lag_seconds).fold(0.0, f64::max);
+    let lag = index
+        .shards
+        .iter()
+        .map(|shard| shard.lag_seconds)
+        .fold(0.0, f64::max);
     let written: u64 = index.shards.iter().map(|shard| shard.operations_written).sum();
-    let scans: Vec<&ShardStatus> = index.shards.iter().filter(|shard| shard.bootstrap_through.is_some()).collect();
+    let scans: Vec<&ShardStatus> = index
+        .shards
+        .iter()
+        .filter(|shard| shard.bootstrap_through.is_some())
+        .collect();
     let state = match (index.phase, scanned_ratio(&scans)) {
         (Phase::Bootstrapping, Some(ratio)) => format!("BOOTSTRAPPING {:.0} %", ratio * 100.0),
         (phase, _) => phase.to_string(),
     };
-    let lag = if index.phase == Phase::Syncing { format!("{lag:.1} s") } else { "–".to_owned() };
+    let lag = if index.phase == Phase::Syncing {
+        format!("{lag:.1} s")
+    } else {
+        "–".to_owned()
+    };
     let notes: Vec<String> = std::iter::once(index.reason.to_string())
         .chain(index.waiting_for.iter().map(|what| format!("waiting: {what}")))
         .chain(index.warnings.iter().cloned())
@@ -129,8 +154,18 @@ mod tests {
             shards: Vec::new(),
             warnings: Vec::new(),
         };
-        let page = render(&[index], &Leaders::from([("l".to_owned(), vec!["h:9700".to_owned()])]));
-        for text in ["f1", "l:leader-01", "PAUSED", "&lt;script&gt;", "waiting: the target &amp; its disk", "h:9700"] {
+        let page = render(
+            &[index],
+            &Leaders::from([("l".to_owned(), vec!["h:9700".to_owned()])]),
+        );
+        for text in [
+            "f1",
+            "l:leader-01",
+            "PAUSED",
+            "&lt;script&gt;",
+            "waiting: the target &amp; its disk",
+            "h:9700",
+        ] {
             assert!(page.contains(text), "{text}");
         }
         assert!(!page.contains("<script"));

@@ -33,12 +33,19 @@ impl Params {
     pub(crate) fn unchecked(uri: &Uri) -> Result<Params, ApiError> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|_| ApiError::illegal("the query of the request is not URL-encoded UTF-8"))?;
-        Ok(Params { path: uri.path().to_owned(), pairs })
+        Ok(Params {
+            path: uri.path().to_owned(),
+            pairs,
+        })
     }
 
     /// The last value given.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.pairs.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+        self.pairs
+            .iter()
+            .rev()
+            .find(|(n, _)| n == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// A boolean; given without a value it is true.
@@ -64,7 +71,13 @@ mod tests {
     #[test]
     fn a_flag_may_stand_alone() {
         assert!(params("/a?verbose").ok().unwrap().flag("verbose").unwrap());
-        assert!(params("/a?verbose=true&pretty").ok().unwrap().flag("verbose").unwrap());
+        assert!(
+            params("/a?verbose=true&pretty")
+                .ok()
+                .unwrap()
+                .flag("verbose")
+                .unwrap()
+        );
         assert!(!params("/a?verbose=false").ok().unwrap().flag("verbose").unwrap());
         assert!(params("/a?verbose=1").ok().unwrap().flag("verbose").is_err());
     }
@@ -72,6 +85,9 @@ mod tests {
     #[test]
     fn unknown_parameters_are_named() {
         let error = params("/a/_status?verbos=true").err().unwrap();
-        assert_eq!(error.reason(), "request [/a/_status] contains unrecognized parameter: [verbos]");
+        assert_eq!(
+            error.reason(),
+            "request [/a/_status] contains unrecognized parameter: [verbos]"
+        );
     }
 }

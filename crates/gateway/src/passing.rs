@@ -27,17 +27,29 @@ const QUESTION: usize = 2_000;
 pub(crate) async fn any(State(gateway): State<Arc<Gateway>>, request: Request) -> Result<Response, ApiError> {
     let uri = request.uri().clone();
     let (method, path) = (request.method().clone(), uri.path().to_owned());
-    if ["/_plugins/_replication", "/_opendistro/_replication", "/_slipstream"].iter().any(|own| path.starts_with(own)) {
+    if [
+        "/_plugins/_replication",
+        "/_opendistro/_replication",
+        "/_slipstream",
+    ]
+    .iter()
+    .any(|own| path.starts_with(own))
+    {
         let query = uri.path_and_query().map_or(path.as_str(), |all| all.as_str());
         let text = format!("no handler found for uri [{query}] and method [{method}]");
         return Ok(plain(StatusCode::BAD_REQUEST, &text));
     }
     let params = Params::unchecked(&uri)?;
     let index_param = params.get("index");
-    let following: Vec<String> =
-        gateway.control.list().iter().map(|status| status.follower_index.to_string()).collect();
+    let following: Vec<String> = gateway
+        .control
+        .list()
+        .iter()
+        .map(|status| status.follower_index.to_string())
+        .collect();
     let Some(proxy) = &gateway.proxy else {
-        if let Intent::Write(expression) | Intent::Bulk(Some(expression)) = intent(&method, &path, index_param)
+        if let Intent::Write(expression) | Intent::Bulk(Some(expression)) =
+            intent(&method, &path, index_param)
             && let Some(index) = first_match(&expression, &following)
         {
             return Err(ApiError::blocked(index));
@@ -49,8 +61,16 @@ pub(crate) async fn any(State(gateway): State<Arc<Gateway>>, request: Request) -
     };
     let address = proxy.address(&uri)?;
     let (parts, body) = request.into_parts();
-    let intent = if following.is_empty() { Intent::Read } else { intent(&method, &address.path, index_param) };
-    let held = Held { proxy, following: &following, headers: &parts.headers };
+    let intent = if following.is_empty() {
+        Intent::Read
+    } else {
+        intent(&method, &address.path, index_param)
+    };
+    let held = Held {
+        proxy,
+        following: &following,
+        headers: &parts.headers,
+    };
     match intent {
         Intent::Read => proxy.pass(method, address.url, &parts.headers, body).await,
         Intent::Write(expression) => {
@@ -62,9 +82,13 @@ pub(crate) async fn any(State(gateway): State<Arc<Gateway>>, request: Request) -
         Intent::Named(by) => {
             let _room = proxy.hold(&parts.headers).await?;
             let bytes = held.readable(body).await?;
-            let named = serde_json::from_slice(&bytes).ok().and_then(|body| names_in(&body, by));
+            let named = serde_json::from_slice(&bytes)
+                .ok()
+                .and_then(|body| names_in(&body, by));
             let Some(names) = named else {
-                return Err(ApiError::parse(format!("the body of [{method} {path}] does not name its indices as expected")));
+                return Err(ApiError::parse(format!(
+                    "the body of [{method} {path}] does not name its indices as expected"
+                )));
             };
             for name in names {
                 if let Some(refusal) = held.refusal(&name).await? {
@@ -76,7 +100,8 @@ pub(crate) async fn any(State(gateway): State<Arc<Gateway>>, request: Request) -
         Intent::Bulk(default_index) => {
             let _room = proxy.hold(&parts.headers).await?;
             let bytes = held.readable(body).await?;
-            held.bulk(method, address.url, default_index.as_deref(), bytes).await
+            held.bulk(method, address.url, default_index.as_deref(), bytes)
+                .await
         }
     }
 }
@@ -94,7 +119,13 @@ type Resolved = BTreeMap<String, Vec<String>>;
 impl Held<'_> {
     /// Reads a body that has to be looked into, so it must be readable.
     async fn readable(&self, body: Body) -> Result<Bytes, ApiError> {
-        let text = |name| self.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+        let text = |name| {
+            self.headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .unwrap_or_default()
+                .to_ascii_lowercase()
+        };
         let coding = text(header::CONTENT_ENCODING);
         let media = text(header::CONTENT_TYPE);
         if !matches!(coding.as_str(), "" | "identity") || !media.contains("json") {
@@ -125,8 +156,11 @@ impl Held<'_> {
     /// is the target's refusal: who may not ask may not write past the guard either.
     async fn resolve(&self, expression: &str) -> Result<Result<Resolved, Response>, ApiError> {
         let encoded = utf8_percent_encode(expression, NON_ALPHANUMERIC);
-        let uri = format!("/{encoded}/_alias?ignore_unavailable=true&allow_no_indices=true&expand_wildcards=all");
-        let uri = uri.parse().map_err(|_| ApiError::illegal(format!("[{expression}] is no index expression")))?;
+        let uri =
+            format!("/{encoded}/_alias?ignore_unavailable=true&allow_no_indices=true&expand_wildcards=all");
+        let uri = uri
+            .parse()
+            .map_err(|_| ApiError::illegal(format!("[{expression}] is no index expression")))?;
         let mut headers = HeaderMap::new();
         for name in [header::AUTHORIZATION, header::COOKIE] {
             for value in self.headers.get_all(&name) {
@@ -135,7 +169,9 @@ impl Held<'_> {
         }
         match self.proxy.get_json(&uri, &headers).await? {
             Passed::Json(indices) => Ok(Ok(indices.into_iter().map(aliases).collect())),
-            Passed::Refused(response) if response.status() == StatusCode::NOT_FOUND => Ok(Ok(Resolved::new())),
+            Passed::Refused(response) if response.status() == StatusCode::NOT_FOUND => {
+                Ok(Ok(Resolved::new()))
+            }
             Passed::Refused(response) => Ok(Err(response)),
         }
     }
@@ -163,9 +199,14 @@ impl Held<'_> {
                 Ok(resolved) => resolved,
                 Err(response) => return Ok(response),
             };
-            for (index, aliases) in resolved.into_iter().filter(|(index, _)| self.following.contains(index)) {
+            for (index, aliases) in resolved
+                .into_iter()
+                .filter(|(index, _)| self.following.contains(index))
+            {
                 // A question about one name is about nothing else, whatever that name is an expression for.
-                let meant = question.iter().filter(|name| question.len() == 1 || aliases.iter().any(|a| a == *name));
+                let meant = question
+                    .iter()
+                    .filter(|name| question.len() == 1 || aliases.iter().any(|a| a == *name));
                 blocked.extend(meant.map(|name| (*name, index.clone())));
             }
         }
@@ -176,17 +217,26 @@ impl Held<'_> {
         let answer = if parted.rest.is_empty() {
             None
         } else {
-            let kept: Vec<(String, String)> =
-                url.query_pairs().filter(|(name, _)| name != "filter_path").map(|(n, v)| (n.into(), v.into())).collect();
+            let kept: Vec<(String, String)> = url
+                .query_pairs()
+                .filter(|(name, _)| name != "filter_path")
+                .map(|(n, v)| (n.into(), v.into()))
+                .collect();
             url.query_pairs_mut().clear().extend_pairs(kept);
-            match self.proxy.exchange(method, url, self.headers, parted.rest.clone()).await? {
+            match self
+                .proxy
+                .exchange(method, url, self.headers, parted.rest.clone())
+                .await?
+            {
                 Passed::Json(answer) => Some(Value::Object(answer)),
                 Passed::Refused(response) => return Ok(response),
             }
         };
         match parted.join(answer) {
             Some(answer) => Ok(Json(answer).into_response()),
-            None => Err(ApiError::unavailable("the target's answer to the bulk has no items")),
+            None => Err(ApiError::unavailable(
+                "the target's answer to the bulk has no items",
+            )),
         }
     }
 }
@@ -230,7 +280,11 @@ mod tests {
         names.insert(3, "<logs-{now/d}>");
         let groups = questions(&names);
         assert_eq!(groups.iter().map(Vec::len).sum::<usize>(), names.len());
-        assert!(groups.iter().all(|group| group.iter().map(|n| n.len()).sum::<usize>() <= QUESTION));
+        assert!(
+            groups
+                .iter()
+                .all(|group| group.iter().map(|n| n.len()).sum::<usize>() <= QUESTION)
+        );
         assert!(groups.contains(&vec!["<logs-{now/d}>"]));
     }
 }

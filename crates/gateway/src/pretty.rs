@@ -4,7 +4,11 @@
 pub(crate) fn pretty(json: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(json.len() * 2);
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    let mut bytes = json.iter().copied().filter(|b| !b.is_ascii_whitespace() || *b == b' ').peekable();
+    let mut bytes = json
+        .iter()
+        .copied()
+        .filter(|b| !b.is_ascii_whitespace() || *b == b' ')
+        .peekable();
     while let Some(byte) = bytes.next() {
         if in_string {
             out.push(byte);
@@ -21,7 +25,8 @@ pub(crate) fn pretty(json: &[u8]) -> Vec<u8> {
             b'{' | b'[' => {
                 out.push(byte);
                 // An empty one stays on its line, as the engines print it.
-                if let Some(close) = bytes.next_if(|next| matches!((byte, next), (b'{', b'}') | (b'[', b']'))) {
+                if let Some(close) = bytes.next_if(|next| matches!((byte, next), (b'{', b'}') | (b'[', b']')))
+                {
                     out.extend([b' ', close]);
                 } else {
                     depth += 1;

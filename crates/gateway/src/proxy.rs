@@ -45,7 +45,9 @@ const HOP_BY_HOP: [HeaderName; 10] = [
 #[derive(Debug, Error)]
 pub enum ProxyError {
     /// The address cannot be one of a cluster.
-    #[error("cannot pass requests on to [{0}]: give http://HOST:PORT or https://HOST:PORT without credentials")]
+    #[error(
+        "cannot pass requests on to [{0}]: give http://HOST:PORT or https://HOST:PORT without credentials"
+    )]
     Url(String),
     /// The client or its trusted authorities cannot be set up.
     #[error("cannot pass requests on to [{url}]: TLS cannot be set up; check the CA file")]
@@ -85,7 +87,10 @@ impl Proxy {
         if !plain || !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(wrong());
         }
-        let failed = |source| ProxyError::Client { url: url.to_owned(), source };
+        let failed = |source| ProxyError::Client {
+            url: url.to_owned(),
+            source,
+        };
         let mut builder = Client::builder()
             .connect_timeout(CONNECT_WAIT)
             .redirect(reqwest::redirect::Policy::none())
@@ -94,7 +99,11 @@ impl Proxy {
             builder = builder.tls_certs_only(Certificate::from_pem_bundle(pem).map_err(failed)?);
         }
         let client = builder.build().map_err(failed)?;
-        Ok(Proxy { base, client, held: Arc::new(Semaphore::new(HELD_KIB)) })
+        Ok(Proxy {
+            base,
+            client,
+            held: Arc::new(Semaphore::new(HELD_KIB)),
+        })
     }
 
     /// The target's address of a request.
@@ -105,7 +114,10 @@ impl Proxy {
         url.set_query(uri.query());
         match url.path().strip_prefix(&prefix).map(str::to_owned) {
             Some(path) => Ok(Address { url, path }),
-            None => Err(ApiError::illegal(format!("path [{}] leads out of the target", uri.path()))),
+            None => Err(ApiError::illegal(format!(
+                "path [{}] leads out of the target",
+                uri.path()
+            ))),
         }
     }
 
@@ -153,7 +165,9 @@ impl Proxy {
         }
         let bytes = axum::body::to_bytes(respond(response).into_body(), ANSWER_LIMIT)
             .await
-            .map_err(|_| ApiError::unavailable("the target's answer broke off or is too long to be added to"))?;
+            .map_err(|_| {
+                ApiError::unavailable("the target's answer broke off or is too long to be added to")
+            })?;
         match serde_json::from_slice(&bytes) {
             Ok(object) => Ok(Passed::Json(object)),
             Err(_) => Err(ApiError::unavailable("the target's answer is not a JSON object")),
@@ -162,7 +176,8 @@ impl Proxy {
 
     /// Repeats a `GET` at the target and takes its object.
     pub(crate) async fn get_json(&self, uri: &Uri, headers: &HeaderMap) -> Result<Passed, ApiError> {
-        self.exchange(Method::GET, self.address(uri)?.url, headers, Bytes::new()).await
+        self.exchange(Method::GET, self.address(uri)?.url, headers, Bytes::new())
+            .await
     }
 
     /// Sends an object in place of the request's own.
@@ -173,16 +188,22 @@ impl Proxy {
         headers: &HeaderMap,
         body: &Value,
     ) -> Result<Passed, ApiError> {
-        self.exchange(method, self.address(uri)?.url, headers, body.to_string().into()).await
+        self.exchange(method, self.address(uri)?.url, headers, body.to_string().into())
+            .await
     }
 
     /// Room for a body that has to be looked into; waits for it. Keep it as long as the body.
     pub(crate) async fn hold(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, ApiError> {
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+        let length = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
         let kib = length.unwrap_or(BODY_LIMIT).min(BODY_LIMIT).div_ceil(1024);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         let closed = |_| ApiError::unavailable("the gateway is ending");
-        Arc::clone(&self.held).acquire_many_owned(kib).await.map_err(closed)
+        Arc::clone(&self.held)
+            .acquire_many_owned(kib)
+            .await
+            .map_err(closed)
     }
 
     async fn send(
@@ -200,7 +221,9 @@ impl Proxy {
             ApiError::new(
                 StatusCode::BAD_GATEWAY,
                 "no_node_available_exception",
-                format!("the target cluster at {url} does not answer: check that the node is up and its address"),
+                format!(
+                    "the target cluster at {url} does not answer: check that the node is up and its address"
+                ),
             )
         })
     }
@@ -244,7 +267,9 @@ mod tests {
 
     fn path(uri: &str) -> String {
         let proxy = Proxy::to("http://127.0.0.1:9200/prefix/", None).unwrap();
-        proxy.address(&uri.parse().unwrap()).map_or_else(|e| e.reason().to_owned(), |address| address.path)
+        proxy
+            .address(&uri.parse().unwrap())
+            .map_or_else(|e| e.reason().to_owned(), |address| address.path)
     }
 
     #[test]
@@ -265,10 +290,18 @@ mod tests {
     #[test]
     fn headers_of_the_connection_stay_behind() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("connection", "x-a, close"), ("x-a", "1"), ("host", "h"), ("authorization", "Basic x")] {
+        for (name, value) in [
+            ("connection", "x-a, close"),
+            ("x-a", "1"),
+            ("host", "h"),
+            ("authorization", "Basic x"),
+        ] {
             headers.insert(name, value.parse().unwrap());
         }
         let passed = passable(&headers);
-        assert_eq!(passed.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["authorization"]);
+        assert_eq!(
+            passed.keys().map(HeaderName::as_str).collect::<Vec<_>>(),
+            ["authorization"]
+        );
     }
 }

@@ -39,18 +39,62 @@ pub(crate) fn all() -> Vec<Route> {
         route("/_slipstream/v1/indices", &["get"], get(observe::indices)),
         route("/_slipstream/v1/indices/{index}", &["get"], get(observe::index)),
         route("/_slipstream/v1/openapi.json", &["get"], get(observe::openapi)),
-        route("/_cluster/settings", &["get", "put"], get(remotes::get).put(remotes::put)),
+        route(
+            "/_cluster/settings",
+            &["get", "put"],
+            get(remotes::get).put(remotes::put),
+        ),
         route("/_remote/info", &["get"], get(remotes::info)),
-        route("/_plugins/_replication/{index}/_start", &["put"], put(calls::start)),
-        route("/_plugins/_replication/{index}/_stop", &["post"], post(calls::stop)),
-        route("/_plugins/_replication/{index}/_pause", &["post"], post(calls::pause)),
-        route("/_plugins/_replication/{index}/_resume", &["post"], post(calls::resume)),
-        route("/_plugins/_replication/{index}/_status", &["get"], get(status::status)),
-        route("/_opendistro/_replication/{index}/_start", &["put"], put(calls::start)),
-        route("/_opendistro/_replication/{index}/_stop", &["post"], post(calls::stop)),
-        route("/_opendistro/_replication/{index}/_pause", &["post"], post(calls::pause)),
-        route("/_opendistro/_replication/{index}/_resume", &["post"], post(calls::resume)),
-        route("/_opendistro/_replication/{index}/_status", &["get"], get(status::status)),
+        route(
+            "/_plugins/_replication/{index}/_start",
+            &["put"],
+            put(calls::start),
+        ),
+        route(
+            "/_plugins/_replication/{index}/_stop",
+            &["post"],
+            post(calls::stop),
+        ),
+        route(
+            "/_plugins/_replication/{index}/_pause",
+            &["post"],
+            post(calls::pause),
+        ),
+        route(
+            "/_plugins/_replication/{index}/_resume",
+            &["post"],
+            post(calls::resume),
+        ),
+        route(
+            "/_plugins/_replication/{index}/_status",
+            &["get"],
+            get(status::status),
+        ),
+        route(
+            "/_opendistro/_replication/{index}/_start",
+            &["put"],
+            put(calls::start),
+        ),
+        route(
+            "/_opendistro/_replication/{index}/_stop",
+            &["post"],
+            post(calls::stop),
+        ),
+        route(
+            "/_opendistro/_replication/{index}/_pause",
+            &["post"],
+            post(calls::pause),
+        ),
+        route(
+            "/_opendistro/_replication/{index}/_resume",
+            &["post"],
+            post(calls::resume),
+        ),
+        route(
+            "/_opendistro/_replication/{index}/_status",
+            &["get"],
+            get(status::status),
+        ),
     ]
 }
 
@@ -67,23 +111,43 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
             method_not_allowed(&text, &allowed)
         };
         // `DELETE /` would be the deletion of every index: the guard has to see it.
-        router = router.route(path, if path == "/" { serve.fallback(passing::any) } else { serve.fallback(refuse) });
+        router = router.route(
+            path,
+            if path == "/" {
+                serve.fallback(passing::any)
+            } else {
+                serve.fallback(refuse)
+            },
+        );
     }
-    router.route_layer(middleware::from_fn(lay_out)).fallback(passing::any).with_state(gateway)
+    router
+        .route_layer(middleware::from_fn(lay_out))
+        .fallback(passing::any)
+        .with_state(gateway)
 }
 
 /// `?pretty`, on all of the gateway's own answers.
 async fn lay_out(request: Request, next: Next) -> Result<Response, ApiError> {
     let wanted = Params::unchecked(request.uri()).and_then(|params| params.flag("pretty"))?;
     let response = next.run(request).await;
-    let json = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/json");
+    let json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value == "application/json");
     if !wanted || !json {
         return Ok(response);
     }
     let (mut parts, body) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
-    let unreadable =
-        |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "exception", "the answer is too long for ?pretty");
-    let bytes = axum::body::to_bytes(body, PRETTY_LIMIT).await.map_err(unreadable)?;
+    let unreadable = |_| {
+        ApiError::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "exception",
+            "the answer is too long for ?pretty",
+        )
+    };
+    let bytes = axum::body::to_bytes(body, PRETTY_LIMIT)
+        .await
+        .map_err(unreadable)?;
     Ok(Response::from_parts(parts, Body::from(pretty(&bytes))))
 }

@@ -12,14 +12,21 @@ pub(crate) fn flatten(object: &Map<String, Value>) -> Result<Vec<(String, Value)
     walk("", object, &mut flat);
     flat.sort_by(|a, b| a.0.cmp(&b.0));
     match flat.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        Some(pair) => Err(ApiError::illegal(format!("setting [{}] is given twice", pair[0].0))),
+        Some(pair) => Err(ApiError::illegal(format!(
+            "setting [{}] is given twice",
+            pair[0].0
+        ))),
         None => Ok(flat),
     }
 }
 
 fn walk(prefix: &str, object: &Map<String, Value>, flat: &mut Vec<(String, Value)>) {
     for (name, value) in object {
-        let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        let name = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
         match value {
             Value::Object(inner) if !inner.is_empty() => walk(&name, inner, flat),
             _ => flat.push((name, value.clone())),
@@ -57,9 +64,15 @@ fn insert(object: &mut Map<String, Value>, name: &str, value: &Value) -> bool {
 pub(crate) fn overrides(object: &Map<String, Value>) -> Result<Settings, ApiError> {
     let mut settings = Settings::new();
     for (name, value) in flatten(object)? {
-        let name = if name.starts_with("index.") { name } else { format!("index.{name}") };
+        let name = if name.starts_with("index.") {
+            name
+        } else {
+            format!("index.{name}")
+        };
         if let Some(why) = never_overridden(&name) {
-            return Err(ApiError::illegal(format!("setting [{name}] cannot be overridden: {why}")));
+            return Err(ApiError::illegal(format!(
+                "setting [{name}] cannot be overridden: {why}"
+            )));
         }
         let value = printed(&name, value)?;
         if settings.insert(name.clone(), value).is_some() {
@@ -90,10 +103,14 @@ fn printed(name: &str, value: Value) -> Result<Value, ApiError> {
     match value {
         Value::String(_) => Ok(value),
         Value::Bool(_) | Value::Number(_) => Ok(Value::String(value.to_string())),
-        Value::Array(items) => items.into_iter().map(|item| printed(name, item)).collect::<Result<_, _>>().map(Value::Array),
-        Value::Null | Value::Object(_) => {
-            Err(ApiError::illegal(format!("setting [{name}] has no value: leave it out to have the leader's")))
-        }
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| printed(name, item))
+            .collect::<Result<_, _>>()
+            .map(Value::Array),
+        Value::Null | Value::Object(_) => Err(ApiError::illegal(format!(
+            "setting [{name}] has no value: leave it out to have the leader's"
+        ))),
     }
 }
 
@@ -104,7 +121,10 @@ mod tests {
     use super::*;
 
     fn map(value: Value) -> Map<String, Value> {
-        value.as_object().cloned().unwrap()
+        let Value::Object(map) = value else {
+            panic!("{value}")
+        };
+        map
     }
 
     #[test]
@@ -123,7 +143,10 @@ mod tests {
     #[test]
     fn nesting_is_the_way_back_and_loses_nothing() {
         let flat = flatten(&map(json!({"a": {"b": 1, "c": [2]}, "d": "e"}))).unwrap();
-        assert_eq!(Value::Object(nest(&flat)), json!({"a": {"b": 1, "c": [2]}, "d": "e"}));
+        assert_eq!(
+            Value::Object(nest(&flat)),
+            json!({"a": {"b": 1, "c": [2]}, "d": "e"})
+        );
         let clash = vec![("a".to_owned(), json!(1)), ("a.b".to_owned(), json!(2))];
         assert_eq!(Value::Object(nest(&clash)), json!({"a": 1, "a.b": 2}));
     }

@@ -28,7 +28,10 @@ pub(crate) async fn status(
 ) -> Result<Response, ApiError> {
     let verbose = Params::of(&uri, &["verbose"])?.flag("verbose")?;
     let answer = match gateway.control.status(&IndexName::new(index)) {
-        None => Answer { status: "REPLICATION NOT IN PROGRESS", ..Answer::default() },
+        None => Answer {
+            status: "REPLICATION NOT IN PROGRESS",
+            ..Answer::default()
+        },
         Some(status) => answer(&status, verbose, now_millis()),
     };
     Ok(Json(answer).into_response())
@@ -88,8 +91,16 @@ struct ShardDetails {
 }
 
 fn answer(status: &IndexStatus, verbose: bool, now_millis: u64) -> Answer {
-    let scanning: Vec<&ShardStatus> = status.shards.iter().filter(|s| s.bootstrap_through.is_some()).collect();
-    let following: Vec<&ShardStatus> = status.shards.iter().filter(|s| s.bootstrap_through.is_none()).collect();
+    let scanning: Vec<&ShardStatus> = status
+        .shards
+        .iter()
+        .filter(|s| s.bootstrap_through.is_some())
+        .collect();
+    let following: Vec<&ShardStatus> = status
+        .shards
+        .iter()
+        .filter(|s| s.bootstrap_through.is_none())
+        .collect();
     let runs = matches!(status.phase, Phase::Init | Phase::Bootstrapping | Phase::Syncing);
     let word = match status.phase {
         Phase::Syncing if status.shards.is_empty() => "RUNNING",
@@ -107,7 +118,11 @@ fn answer(status: &IndexStatus, verbose: bool, now_millis: u64) -> Answer {
             .then(|| bootstrap(&scanning, status, now_millis)),
         syncing_details: (runs && !following.is_empty()).then(|| syncing(&following)),
         shard_replication_details: (verbose && runs).then(|| {
-            status.shards.iter().map(|shard| shard_details(shard, status, now_millis)).collect()
+            status
+                .shards
+                .iter()
+                .map(|shard| shard_details(shard, status, now_millis))
+                .collect()
         }),
         waiting_for: status.waiting_for.clone(),
         warnings: status.warnings.clone(),
@@ -157,7 +172,9 @@ pub(crate) fn scanned_ratio(shards: &[&ShardStatus]) -> Option<f64> {
 
 pub(crate) fn now_millis() -> u64 {
     // A clock before 1970 is none.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]
@@ -202,7 +219,11 @@ mod tests {
 
     #[test]
     fn syncing_sums_over_shards_and_keeps_the_incumbents_order() {
-        let status = index(Phase::Syncing, "", vec![shard(0, 4, 3, None), shard(1, 5, 5, None)]);
+        let status = index(
+            Phase::Syncing,
+            "",
+            vec![shard(0, 4, 3, None), shard(1, 5, 5, None)],
+        );
         assert_eq!(
             serde_json::to_string(&answer(&status, false, 0)).unwrap(),
             r#"{"status":"SYNCING","reason":"User initiated","leader_alias":"conn1","leader_index":"leader-01","follower_index":"f1","syncing_details":{"leader_checkpoint":9,"follower_checkpoint":8,"seq_no":10}}"#
@@ -215,7 +236,11 @@ mod tests {
 
     #[test]
     fn bootstrapping_shows_progress_of_the_scan_beside_shards_that_follow() {
-        let status = index(Phase::Bootstrapping, "", vec![shard(0, 99, 24, Some(99)), shard(1, 7, 7, None)]);
+        let status = index(
+            Phase::Bootstrapping,
+            "",
+            vec![shard(0, 99, 24, Some(99)), shard(1, 7, 7, None)],
+        );
         let answer = json_of(&status, true);
         assert_eq!(
             answer["bootstrap_details"],
@@ -223,8 +248,16 @@ mod tests {
                    "files_recovered": 0, "files_percent": 0.0, "start_time": 1000, "running_time": 250})
         );
         assert_eq!(answer["syncing_details"]["seq_no"], 8);
-        assert!(answer["shard_replication_details"][0].get("bootstrap_task_details").is_some());
-        assert!(answer["shard_replication_details"][1].get("syncing_task_details").is_some());
+        assert!(
+            answer["shard_replication_details"][0]
+                .get("bootstrap_task_details")
+                .is_some()
+        );
+        assert!(
+            answer["shard_replication_details"][1]
+                .get("syncing_task_details")
+                .is_some()
+        );
     }
 
     #[test]

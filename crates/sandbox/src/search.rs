@@ -60,7 +60,6 @@ struct Search {
 struct Hit {
     doc: Arc<Doc>,
     index: SharedIndex,
-    shard: u32,
     keys: Vec<String>,
 }
 
@@ -382,7 +381,6 @@ fn run(cluster: &Cluster, search: &mut Search, parts: &[Part]) -> ApiResult<Foun
                         found.hits.push(Hit {
                             doc: Arc::clone(doc),
                             index,
-                            shard: part.shard,
                             keys,
                         });
                     }

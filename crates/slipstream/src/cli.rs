@@ -120,7 +120,13 @@ pub(crate) enum CertsCommand {
 #[derive(Debug, Args)]
 pub(crate) struct GatewayArgs {
     /// The follower agent's gateway
-    #[arg(long, value_name = "URL", env = "SLIPSTREAM_GATEWAY", default_value = "http://127.0.0.1:9710", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SLIPSTREAM_GATEWAY",
+        default_value = "http://127.0.0.1:9710",
+        hide_env_values = true
+    )]
     pub(crate) gateway: String,
 }
 

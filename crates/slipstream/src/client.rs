@@ -10,10 +10,14 @@ use serde_json::Value;
 use crate::failure::{Failure, chain};
 
 /// How long an answer may take; a start copies nothing before it answers.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// What stays as it is in a path segment.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// A gateway.
 pub(crate) struct Gateway {
@@ -23,6 +27,7 @@ pub(crate) struct Gateway {
 
 /// Where one following index stands, as the gateway tells it.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the answer")]
 pub(crate) struct Index {
     pub(crate) follower_index: String,
     pub(crate) leader_alias: String,
@@ -36,6 +41,7 @@ pub(crate) struct Index {
 
 /// Where one of its shards stands.
 #[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the answer")]
 pub(crate) struct Shard {
     pub(crate) shard: u32,
     pub(crate) leader_checkpoint: i64,
@@ -52,7 +58,9 @@ impl Gateway {
     /// A gateway at this address, which is not asked anything yet.
     pub(crate) fn at(url: &str) -> Result<Gateway, Failure> {
         _ = rustls::crypto::ring::default_provider().install_default();
-        let base = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        let base = Url::parse(url)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let base = base.ok_or_else(|| {
             Failure::usage("the address of the gateway is not a URL")
                 .advise("give --gateway http://HOST:PORT or set SLIPSTREAM_GATEWAY")
@@ -61,24 +69,38 @@ impl Gateway {
             .timeout(DEADLINE)
             .no_proxy()
             .build()
-            .map_err(|error| Failure::failed(format!("the HTTP client cannot be set up: {}", chain(&error))))?;
+            .map_err(|error| {
+                Failure::failed(format!("the HTTP client cannot be set up: {}", chain(&error)))
+            })?;
         Ok(Gateway { base, http })
     }
 
     /// One call; refusals come back as what the gateway said.
-    pub(crate) async fn call(&self, method: Method, segments: &[&str], body: Option<&Value>) -> Result<Value, Failure> {
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        segments: &[&str],
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
         let (status, answer) = self.ask(method, segments, body).await?;
-        if status.is_success() { Ok(answer) } else { Err(refusal(status, &answer)) }
+        if status.is_success() {
+            Ok(answer)
+        } else {
+            Err(refusal(status, &answer))
+        }
     }
 
     /// All following indices.
     pub(crate) async fn indices(&self) -> Result<Value, Failure> {
-        self.call(Method::GET, &["_slipstream", "v1", "indices"], None).await
+        self.call(Method::GET, &["_slipstream", "v1", "indices"], None)
+            .await
     }
 
     /// One following index; `None` if it does not follow.
     pub(crate) async fn index(&self, index: &str) -> Result<Option<Value>, Failure> {
-        let (status, answer) = self.ask(Method::GET, &["_slipstream", "v1", "indices", index], None).await?;
+        let (status, answer) = self
+            .ask(Method::GET, &["_slipstream", "v1", "indices", index], None)
+            .await?;
         match status {
             StatusCode::NOT_FOUND if answer["error"]["type"] == "resource_not_found_exception" => Ok(None),
             status if status.is_success() => Ok(Some(answer)),
@@ -93,23 +115,38 @@ impl Gateway {
         body: Option<&Value>,
     ) -> Result<(StatusCode, Value), Failure> {
         let mut url = self.base.clone();
-        let encoded: Vec<String> =
-            segments.iter().map(|segment| utf8_percent_encode(segment, SEGMENT).to_string()).collect();
-        url.set_path(&format!("{}/{}", self.base.path().trim_end_matches('/'), encoded.join("/")));
+        let encoded: Vec<String> = segments
+            .iter()
+            .map(|segment| utf8_percent_encode(segment, SEGMENT).to_string())
+            .collect();
+        url.set_path(&format!(
+            "{}/{}",
+            self.base.path().trim_end_matches('/'),
+            encoded.join("/")
+        ));
         let mut request = self.http.request(method, url);
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         let failed = |error: reqwest::Error| {
-            Failure::failed(format!("no answer from the gateway at {}: {}", self.shown(), chain(&error.without_url())))
-                .advise("check that the follower agent runs, and its address: --gateway or SLIPSTREAM_GATEWAY")
+            Failure::failed(format!(
+                "no answer from the gateway at {}: {}",
+                self.shown(),
+                chain(&error.without_url())
+            ))
+            .advise("check that the follower agent runs, and its address: --gateway or SLIPSTREAM_GATEWAY")
         };
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(failed)?;
         let answer = serde_json::from_slice(&bytes).map_err(|_| {
-            Failure::failed(format!("what answers at {} is not a slipstream gateway (status {status})", self.shown()))
-                .advise("check the address: --gateway or SLIPSTREAM_GATEWAY")
+            Failure::failed(format!(
+                "what answers at {} is not a slipstream gateway (status {status})",
+                self.shown()
+            ))
+            .advise("check the address: --gateway or SLIPSTREAM_GATEWAY")
         })?;
         Ok((status, answer))
     }
@@ -117,7 +154,10 @@ impl Gateway {
     /// The address without credentials.
     fn shown(&self) -> String {
         let host = self.base.host_str().unwrap_or_default();
-        let port = self.base.port().map_or_else(String::new, |port| format!(":{port}"));
+        let port = self
+            .base
+            .port()
+            .map_or_else(String::new, |port| format!(":{port}"));
         format!("{}://{host}{port}", self.base.scheme())
     }
 }
@@ -132,6 +172,9 @@ pub(crate) fn read_index(answer: &Value) -> Result<Index, Failure> {
 
 fn refusal(status: StatusCode, answer: &Value) -> Failure {
     let error = &answer["error"];
-    let reason = error["reason"].as_str().or(error.as_str()).unwrap_or("no reason given");
+    let reason = error["reason"]
+        .as_str()
+        .or(error.as_str())
+        .unwrap_or("no reason given");
     Failure::failed(format!("the gateway refused ({}): {reason}", status.as_u16()))
 }

@@ -23,12 +23,20 @@ pub(crate) struct Failure {
 impl Failure {
     /// Something failed, or is not as asked.
     pub(crate) fn failed(cause: impl Into<String>) -> Self {
-        Failure { cause: cause.into(), remedy: None, code: FAILED }
+        Failure {
+            cause: cause.into(),
+            remedy: None,
+            code: FAILED,
+        }
     }
 
     /// What was given cannot be used.
     pub(crate) fn usage(cause: impl Into<String>) -> Self {
-        Failure { cause: cause.into(), remedy: None, code: USAGE }
+        Failure {
+            cause: cause.into(),
+            remedy: None,
+            code: USAGE,
+        }
     }
 
     /// Something failed, with all causes of the error in one line.
@@ -53,7 +61,8 @@ impl Failure {
     /// Prints it for people, or as an object, and gives the exit status.
     pub(crate) fn report(&self, as_json: bool) -> ExitCode {
         if as_json {
-            let object = json!({"error": {"cause": self.cause, "remedy": self.remedy}, "exit_status": self.code});
+            let object =
+                json!({"error": {"cause": self.cause, "remedy": self.remedy}, "exit_status": self.code});
             output::aside(&object.to_string());
         } else {
             output::aside(&format!("error: {}", self.text()));

@@ -30,13 +30,15 @@ fn run(cli: Cli) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::of(&error).advise("the system has no room for another process's threads"))?;
+        .map_err(|error| {
+            Failure::of(&error).advise("the system has no room for another process's threads")
+        })?;
     let (json, log) = (cli.json, cli.log_format);
     runtime.block_on(async {
         match cli.command {
-            Command::Demo(args) => demo::run(&args, log).await,
-            Command::Leader(args) => init::leader::run(&args.config, log).await,
-            Command::Follower(args) => init::follower::run(&args.config, log).await,
+            Command::Demo(args) => Box::pin(demo::run(&args, log)).await,
+            Command::Leader(args) => Box::pin(init::leader::run(&args.config, log)).await,
+            Command::Follower(args) => Box::pin(init::follower::run(&args.config, log)).await,
             Command::Sandbox(args) => commands::sandbox::run(args, log).await,
             Command::Certs(command) => commands::certs::run(&command, json),
             Command::Start(args) => commands::start::run(&args, json).await,

@@ -1,5 +1,7 @@
 //! Agents as processes: configured by files, watched over HTTP, driven from the command line, ended by signals.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
 mod process;
 
 use std::path::Path;
@@ -38,8 +40,11 @@ fn two_agents_are_driven_from_the_command_line_from_start_to_stop() {
     let mut source = Running::start(&["sandbox", "--listen", "127.0.0.1:0", "--engine", "elasticsearch"]);
     let mut target = Running::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let (source_at, target_at) = (source.address("sandbox"), target.address("sandbox"));
-    let mut leader =
-        Running::start(&["leader", "--config", &leader_file(folder.path(), &source_at, "follower.dr.example")]);
+    let mut leader = Running::start(&[
+        "leader",
+        "--config",
+        &leader_file(folder.path(), &source_at, "follower.dr.example"),
+    ]);
     let leader_at = leader.address("follower agents");
     let config = follower_file(folder.path(), &target_at, &leader_at);
     let mut follower = Running::start(&["follower", "--config", &config]);
@@ -57,15 +62,33 @@ fn two_agents_are_driven_from_the_command_line_from_start_to_stop() {
 
     let put = |path: &str| http("PUT", &format!("http://{source_at}{path}"), Some("{\"v\":1}")).0;
     assert_eq!(put("/leader-01/_doc/1"), 201);
-    let (code, stdout, stderr) = ask(&["start", "f1", "--leader", "main", "--leader-index", "leader-01", "--wait"]);
-    assert_eq!((code, stdout.as_str()), (Some(0), "f1 follows main:leader-01\n"), "{stderr}");
+    let (code, stdout, stderr) = ask(&[
+        "start",
+        "f1",
+        "--leader",
+        "main",
+        "--leader-index",
+        "leader-01",
+        "--wait",
+    ]);
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "f1 follows main:leader-01\n"),
+        "{stderr}"
+    );
     let (code, stdout, _) = ask(&["status", "f1", "--json"]);
     let status: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, &status["phase"]), (Some(0), &Value::from("SYNCING")));
     let (code, stdout, _) = ask(&["pause", "f1", "--reason", "maintenance"]);
-    assert_eq!((code, stdout.as_str()), (Some(0), "f1 is paused; its place is kept\n"));
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "f1 is paused; its place is kept\n")
+    );
     let (_, stdout, _) = ask(&["status"]);
-    assert!(stdout.contains("PAUSED") && stdout.contains("maintenance"), "{stdout}");
+    assert!(
+        stdout.contains("PAUSED") && stdout.contains("maintenance"),
+        "{stdout}"
+    );
     let (code, _, stderr) = ask(&["pause", "f1"]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("Index f1 is already paused"), "{stderr}");
@@ -73,7 +96,10 @@ fn two_agents_are_driven_from_the_command_line_from_start_to_stop() {
     assert_eq!(ask(&["stop", "f1"]).0, Some(0));
     let (code, _, stderr) = ask(&["status", "f1"]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("f1 does not follow any index") && stderr.contains(" → "), "{stderr}");
+    assert!(
+        stderr.contains("f1 does not follow any index") && stderr.contains(" → "),
+        "{stderr}"
+    );
 
     for agent in [follower, leader, target, source] {
         agent.signal("TERM");
@@ -87,21 +113,44 @@ fn a_leader_agent_shows_its_health_and_reloads_what_it_can() {
     certificates(folder.path());
     let mut source = Running::start(&["sandbox", "--listen", "127.0.0.1:0"]);
     let cluster = source.address("sandbox");
-    let mut leader = Running::start(&["leader", "--config", &leader_file(folder.path(), &cluster, "a.example")]);
+    let mut leader = Running::start(&[
+        "leader",
+        "--config",
+        &leader_file(folder.path(), &cluster, "a.example"),
+    ]);
     let observe = format!("http://{}", leader.address("metrics and health"));
-    assert_eq!(http("GET", &format!("{observe}/healthz"), None), (200, "ok\n".to_owned()));
-    assert_eq!(http("GET", &format!("{observe}/readyz"), None), (200, "ready\n".to_owned()));
+    assert_eq!(
+        http("GET", &format!("{observe}/healthz"), None),
+        (200, "ok\n".to_owned())
+    );
+    assert_eq!(
+        http("GET", &format!("{observe}/readyz"), None),
+        (200, "ready\n".to_owned())
+    );
     let (_, metrics) = http("GET", &format!("{observe}/metrics"), None);
-    let left = metrics.lines().find_map(|line| line.strip_prefix("slipstream_certificate_expiry_seconds ")).unwrap();
+    let left = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("slipstream_certificate_expiry_seconds "))
+        .unwrap();
     let left: f64 = left.parse().unwrap();
     assert!((364.0 * 86_400.0..=365.0 * 86_400.0).contains(&left), "{left}");
 
     leader.signal("HUP");
-    leader.logged(|line| line["message"].as_str().is_some_and(|text| text.starts_with("certificates and allow rules reloaded")));
+    leader.logged(|line| {
+        line["message"]
+            .as_str()
+            .is_some_and(|text| text.starts_with("certificates and allow rules reloaded"))
+    });
     std::fs::write(folder.path().join("leader.toml"), "[cluster]\n").unwrap();
     leader.signal("HUP");
     let refused = leader.logged(|line| line["level"] == "ERROR");
-    assert!(refused["error"].as_str().unwrap().contains("[cluster] url: missing"), "{refused}");
+    assert!(
+        refused["error"]
+            .as_str()
+            .unwrap()
+            .contains("[cluster] url: missing"),
+        "{refused}"
+    );
     assert_eq!(http("GET", &format!("{observe}/healthz"), None).0, 200);
     leader.signal("INT");
     assert_eq!(leader.end().code(), Some(0));
@@ -111,8 +160,16 @@ fn a_leader_agent_shows_its_health_and_reloads_what_it_can() {
 fn a_leader_agent_whose_cluster_is_away_lives_and_says_that_it_is_not_ready() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path());
-    let away = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let mut leader = Running::start(&["leader", "--config", &leader_file(folder.path(), &away, "a.example")]);
+    let away = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .to_string();
+    let mut leader = Running::start(&[
+        "leader",
+        "--config",
+        &leader_file(folder.path(), &away, "a.example"),
+    ]);
     let observe = format!("http://{}", leader.address("metrics and health"));
     assert_eq!(http("GET", &format!("{observe}/healthz"), None).0, 200);
     let (status, why) = http("GET", &format!("{observe}/readyz"), None);
@@ -129,11 +186,17 @@ fn a_port_in_use_is_said_before_anything_works() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let config = follower_file(folder.path(), "127.0.0.1:9", "127.0.0.1:9");
     let output = process::slipstream(&["follower", "--config", &config])
-        .env("SLIPSTREAM_GATEWAY__ADDRESS", taken.local_addr().unwrap().to_string())
+        .env(
+            "SLIPSTREAM_GATEWAY__ADDRESS",
+            taken.local_addr().unwrap().to_string(),
+        )
         .output()
         .unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr.contains("cannot listen on") && stderr.contains("[gateway] address"), "{stderr}");
+    assert!(
+        stderr.contains("cannot listen on") && stderr.contains("[gateway] address"),
+        "{stderr}"
+    );
     assert!(!folder.path().join("store").exists());
 }

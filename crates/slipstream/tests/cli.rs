@@ -9,14 +9,30 @@ use serde_json::Value;
 
 #[test]
 fn usage_errors_end_with_two_and_help_and_version_with_zero() {
-    for args in [&[][..], &["nonsense"], &["leader"], &["start", "f1"], &["certs", "issue", "d", "n"], &["status", "--nope"]] {
+    for args in [
+        &[][..],
+        &["nonsense"],
+        &["leader"],
+        &["start", "f1"],
+        &["certs", "issue", "d", "n"],
+        &["status", "--nope"],
+    ] {
         assert_eq!(run(args).0, Some(2), "{args:?}");
     }
     let (code, stdout, _) = run(&["--version"]);
-    assert_eq!((code, stdout.as_str()), (Some(0), concat!("slipstream ", env!("CARGO_PKG_VERSION"), "\n")));
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), concat!("slipstream ", env!("CARGO_PKG_VERSION"), "\n"))
+    );
     let (code, stdout, _) = run(&["--help"]);
     assert_eq!(code, Some(0));
-    assert!(["demo", "leader", "follower", "sandbox", "certs", "start", "status"].iter().all(|c| stdout.contains(c)));
+    assert!(
+        [
+            "demo", "leader", "follower", "sandbox", "certs", "start", "status"
+        ]
+        .iter()
+        .all(|c| stdout.contains(c))
+    );
 }
 
 #[test]
@@ -30,7 +46,10 @@ fn completions_go_to_stdout() {
 fn configuration_errors_end_with_two_and_say_what_to_do() {
     let (code, stdout, stderr) = run(&["leader", "--config", "/nonexistent/leader.toml"]);
     assert_eq!((code, stdout.as_str()), (Some(2), ""));
-    assert!(stderr.starts_with("error: /nonexistent/leader.toml: ") && stderr.contains(" → "), "{stderr}");
+    assert!(
+        stderr.starts_with("error: /nonexistent/leader.toml: ") && stderr.contains(" → "),
+        "{stderr}"
+    );
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("follower.toml");
@@ -39,16 +58,30 @@ fn configuration_errors_end_with_two_and_say_what_to_do() {
     let error: Value = serde_json::from_str(&stderr).unwrap();
     assert_eq!((code, &error["exit_status"]), (Some(2), &Value::from(2)));
     let cause = error["error"]["cause"].as_str().unwrap();
-    assert!(cause.ends_with("follower.toml:3: [cluster] colour: unknown key"), "{cause}");
-    assert!(error["error"]["remedy"].as_str().unwrap().contains("password_file"));
+    assert!(
+        cause.ends_with("follower.toml:3: [cluster] colour: unknown key"),
+        "{cause}"
+    );
+    assert!(
+        error["error"]["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("password_file")
+    );
 }
 
 #[test]
 fn a_gateway_that_does_not_answer_is_a_failure_and_one_that_is_none_a_usage_error() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let (code, stdout, stderr) = run(&["status", "--gateway", &format!("http://{free}")]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
-    assert!(stderr.starts_with("error: no answer from the gateway") && stderr.contains(" → "), "{stderr}");
+    assert!(
+        stderr.starts_with("error: no answer from the gateway") && stderr.contains(" → "),
+        "{stderr}"
+    );
     assert_eq!(run(&["status", "--gateway", "nonsense"]).0, Some(2));
 }
 
@@ -58,23 +91,50 @@ fn certificates_are_made_once_and_keys_are_their_owners_only() {
     let dir = folder.path().join("certs");
     let text = dir.to_str().unwrap();
     let (code, stdout, _) = run(&["certs", "init", text]);
-    assert_eq!((code, stdout), (Some(0), format!("{text}/ca.pem\n{text}/ca.key\n")));
-    let (code, stdout, stderr) =
-        run(&["certs", "issue", text, "agent", "--san", "agent.example", "--san", "127.0.0.1", "--san", "spiffe://x/a", "--json"]);
+    assert_eq!(
+        (code, stdout),
+        (Some(0), format!("{text}/ca.pem\n{text}/ca.key\n"))
+    );
+    let (code, stdout, stderr) = run(&[
+        "certs",
+        "issue",
+        text,
+        "agent",
+        "--san",
+        "agent.example",
+        "--san",
+        "127.0.0.1",
+        "--san",
+        "spiffe://x/a",
+        "--json",
+    ]);
     assert_eq!(code, Some(0), "{stderr}");
     let files: Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!(files["key"], format!("{text}/agent.key"));
     for key in ["ca.key", "agent.key"] {
-        assert_eq!(std::fs::metadata(dir.join(key)).unwrap().permissions().mode() & 0o777, 0o600, "{key}");
+        assert_eq!(
+            std::fs::metadata(dir.join(key)).unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{key}"
+        );
     }
-    for again in [&["certs", "init", text][..], &["certs", "issue", text, "agent", "--san", "a.example"]] {
+    for again in [
+        &["certs", "init", text][..],
+        &["certs", "issue", text, "agent", "--san", "a.example"],
+    ] {
         let (code, _, stderr) = run(again);
         assert_eq!(code, Some(1));
         assert!(stderr.contains("exists already"), "{stderr}");
     }
     for (args, said) in [
-        (["certs", "issue", text, "b", "--san", "not a name"], "neither a DNS name"),
-        (["certs", "issue", text, "../b", "--san", "b.example"], "cannot be the name of a certificate"),
+        (
+            ["certs", "issue", text, "b", "--san", "not a name"],
+            "neither a DNS name",
+        ),
+        (
+            ["certs", "issue", text, "../b", "--san", "b.example"],
+            "cannot be the name of a certificate",
+        ),
     ] {
         let (code, _, stderr) = run(&args);
         assert_eq!(code, Some(2));
@@ -84,7 +144,8 @@ fn certificates_are_made_once_and_keys_are_their_owners_only() {
 
 #[test]
 fn the_sandbox_says_where_it_listens_and_ends_in_order() {
-    let mut sandbox = process::Running::start(&["sandbox", "--listen", "127.0.0.1:0", "--engine", "elasticsearch"]);
+    let mut sandbox =
+        process::Running::start(&["sandbox", "--listen", "127.0.0.1:0", "--engine", "elasticsearch"]);
     let address = sandbox.address("sandbox");
     let (status, about) = http("GET", &format!("http://{address}/"), None);
     assert_eq!(status, 200);

@@ -17,15 +17,21 @@ pub(crate) fn run(command: &CertsCommand, as_json: bool) -> Result<(), Failure> 
             vec![("ca", ca), ("ca_key", dir.join("ca.key"))]
         }
         CertsCommand::Issue { dir, name, sans } => {
-            let sans: Vec<San> =
-                sans.iter().map(|san| San::parse(san)).collect::<Result<_, _>>().map_err(|error| failure(&error))?;
+            let sans: Vec<San> = sans
+                .iter()
+                .map(|san| San::parse(san))
+                .collect::<Result<_, _>>()
+                .map_err(|error| failure(&error))?;
             let files = certs::issue(dir, name, &sans, LEAF_VALIDITY).map_err(|error| failure(&error))?;
             vec![("cert", files.cert), ("key", files.key), ("ca", files.ca)]
         }
     };
     if as_json {
         let shown = |path: &Path| json!(path.display().to_string());
-        let object = made.iter().map(|(what, path)| ((*what).to_owned(), shown(path))).collect();
+        let object = made
+            .iter()
+            .map(|(what, path)| ((*what).to_owned(), shown(path)))
+            .collect();
         output::data(&serde_json::Value::Object(object).to_string());
     } else {
         for (_, path) in made {

@@ -11,15 +11,26 @@ use crate::output;
 /// Ends following.
 pub(crate) async fn stop(args: &IndexArgs, as_json: bool) -> Result<(), Failure> {
     let answer = call(&args.gateway.gateway, &args.index, "_stop", &json!({})).await?;
-    report(as_json, &answer, &format!("{} is an ordinary index again", args.index));
+    report(
+        as_json,
+        &answer,
+        &format!("{} is an ordinary index again", args.index),
+    );
     Ok(())
 }
 
 /// Holds an index.
 pub(crate) async fn pause(args: &PauseArgs, as_json: bool) -> Result<(), Failure> {
-    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({"reason": reason}));
+    let body = args
+        .reason
+        .as_ref()
+        .map_or_else(|| json!({}), |reason| json!({"reason": reason}));
     let answer = call(&args.gateway.gateway, &args.index, "_pause", &body).await?;
-    report(as_json, &answer, &format!("{} is paused; its place is kept", args.index));
+    report(
+        as_json,
+        &answer,
+        &format!("{} is paused; its place is kept", args.index),
+    );
     Ok(())
 }
 
@@ -32,10 +43,16 @@ pub(crate) async fn resume(args: &IndexArgs, as_json: bool) -> Result<(), Failur
 
 async fn call(gateway: &str, index: &str, what: &str, body: &Value) -> Result<Value, Failure> {
     let segments = ["_plugins", "_replication", index, what];
-    Gateway::at(gateway)?.call(Method::POST, &segments, Some(body)).await
+    Gateway::at(gateway)?
+        .call(Method::POST, &segments, Some(body))
+        .await
 }
 
 /// Says what was done: the gateway's answer, or a sentence.
 pub(super) fn report(as_json: bool, answer: &Value, sentence: &str) {
-    output::data(&if as_json { answer.to_string() } else { sentence.to_owned() });
+    output::data(&if as_json {
+        answer.to_string()
+    } else {
+        sentence.to_owned()
+    });
 }

@@ -15,9 +15,15 @@ pub(crate) async fn run(args: SandboxArgs, log: LogFormat) -> Result<(), Failure
         EngineArg::Opensearch => Flavor::OpenSearch,
         EngineArg::Elasticsearch => Flavor::Elasticsearch,
     };
-    let config =
-        SandboxConfig { engine, cluster_name: "sandbox".to_owned(), data: args.data, listen: args.listen };
-    let sandbox = Sandbox::start(config).await.map_err(|error| Failure::of(&error))?;
+    let config = SandboxConfig {
+        engine,
+        cluster_name: "sandbox".to_owned(),
+        data: args.data,
+        listen: args.listen,
+    };
+    let sandbox = Sandbox::start(config)
+        .await
+        .map_err(|error| Failure::of(&error))?;
     tracing::info!(address = %sandbox.address(), service = "sandbox", "listening");
     while signals.next().await == Asked::Reload {
         tracing::info!("there is nothing to reload");

@@ -19,12 +19,29 @@ pub(crate) async fn run(args: &StartArgs, as_json: bool) -> Result<(), Failure> 
     let gateway = Gateway::at(&args.gateway.gateway)?;
     let index = args.follower_index.as_str();
     let body = json!({"leader_alias": args.leader, "leader_index": args.leader_index});
-    let answer = gateway.call(Method::PUT, &["_plugins", "_replication", index, "_start"], Some(&body)).await?;
+    let answer = gateway
+        .call(
+            Method::PUT,
+            &["_plugins", "_replication", index, "_start"],
+            Some(&body),
+        )
+        .await?;
     if args.wait {
         wait(&gateway, index).await?;
-        report(as_json, &answer, &format!("{index} follows {}:{}", args.leader, args.leader_index));
+        report(
+            as_json,
+            &answer,
+            &format!("{index} follows {}:{}", args.leader, args.leader_index),
+        );
     } else {
-        report(as_json, &answer, &format!("{index} is being copied from {}:{}", args.leader, args.leader_index));
+        report(
+            as_json,
+            &answer,
+            &format!(
+                "{index} is being copied from {}:{}",
+                args.leader, args.leader_index
+            ),
+        );
     }
     Ok(())
 }
@@ -33,13 +50,17 @@ pub(crate) async fn run(args: &StartArgs, as_json: bool) -> Result<(), Failure> 
 async fn wait(gateway: &Gateway, index: &str) -> Result<(), Failure> {
     // Draws on stderr, and only on a terminal.
     let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}") {
+    if let Ok(style) =
+        ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}")
+    {
         bar.set_style(style);
     }
     bar.set_message(index.to_owned());
     loop {
         let Some(answer) = gateway.index(index).await? else {
-            return Err(Failure::failed(format!("{index} does not follow any more: somebody stopped it")));
+            return Err(Failure::failed(format!(
+                "{index} does not follow any more: somebody stopped it"
+            )));
         };
         let state = read_index(&answer)?;
         let (done, all) = progress(&state);

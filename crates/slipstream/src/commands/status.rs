@@ -35,11 +35,16 @@ async fn show(gateway: &Gateway, index: Option<&str>, as_json: bool, watch: bool
     let answer = match index {
         None => gateway.indices().await?,
         Some(index) => gateway.index(index).await?.ok_or_else(|| {
-            Failure::failed(format!("{index} does not follow any index"))
-                .advise(format!("start it: slipstream start {index} --leader ALIAS --leader-index NAME"))
+            Failure::failed(format!("{index} does not follow any index")).advise(format!(
+                "start it: slipstream start {index} --leader ALIAS --leader-index NAME"
+            ))
         })?,
     };
-    let text = if as_json { answer.to_string() } else { text(index, &answer)? };
+    let text = if as_json {
+        answer.to_string()
+    } else {
+        text(index, &answer)?
+    };
     if watch && !as_json {
         output::renew();
     }
@@ -58,23 +63,45 @@ fn text(index: Option<&str>, answer: &Value) -> Result<String, Failure> {
     if index.is_some() {
         return Ok(one(&read_index(answer)?));
     }
-    let indices: Vec<Index> =
-        answer["indices"].as_array().into_iter().flatten().map(read_index).collect::<Result<_, _>>()?;
-    Ok(if indices.is_empty() { "no index follows".to_owned() } else { all(&indices) })
+    let indices: Vec<Index> = answer["indices"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(read_index)
+        .collect::<Result<_, _>>()?;
+    Ok(if indices.is_empty() {
+        "no index follows".to_owned()
+    } else {
+        all(&indices)
+    })
 }
 
 fn all(indices: &[Index]) -> String {
-    let mut table = table(&["INDEX", "FOLLOWS", "STATE", "LAG", "OPERATIONS", "REASON"], &[3, 4]);
+    let mut table = table(
+        &["INDEX", "FOLLOWS", "STATE", "LAG", "OPERATIONS", "REASON"],
+        &[3, 4],
+    );
     for index in indices {
-        let lag = index.shards.iter().map(|shard| shard.lag_seconds).fold(0.0, f64::max);
+        let lag = index
+            .shards
+            .iter()
+            .map(|shard| shard.lag_seconds)
+            .fold(0.0, f64::max);
         let written: u64 = index.shards.iter().map(|shard| shard.operations_written).sum();
         table.add_row([
             index.follower_index.clone(),
             format!("{}:{}", index.leader_alias, index.leader_index),
             index.phase.clone(),
-            if index.phase == "SYNCING" { seconds(lag) } else { "-".to_owned() },
+            if index.phase == "SYNCING" {
+                seconds(lag)
+            } else {
+                "-".to_owned()
+            },
             written.to_string(),
-            index.waiting_for.as_ref().map_or_else(|| index.reason.clone(), |what| format!("waiting: {what}")),
+            index
+                .waiting_for
+                .as_ref()
+                .map_or_else(|| index.reason.clone(), |what| format!("waiting: {what}")),
         ]);
     }
     trimmed(&table)
@@ -85,11 +112,27 @@ fn one(index: &Index) -> String {
         "{} follows {}:{}\nstate: {} ({})",
         index.follower_index, index.leader_alias, index.leader_index, index.phase, index.reason
     )];
-    lines.extend(index.waiting_for.iter().map(|what| format!("waiting for: {what}")));
+    lines.extend(
+        index
+            .waiting_for
+            .iter()
+            .map(|what| format!("waiting for: {what}")),
+    );
     lines.extend(index.warnings.iter().map(|warning| format!("warning: {warning}")));
     if !index.shards.is_empty() {
-        let mut table =
-            table(&["SHARD", "LEADER", "FOLLOWER", "COPIED", "LAG", "OPERATIONS", "RETRIES", "READER"], &[0, 1, 2, 3, 4, 5, 6]);
+        let mut table = table(
+            &[
+                "SHARD",
+                "LEADER",
+                "FOLLOWER",
+                "COPIED",
+                "LAG",
+                "OPERATIONS",
+                "RETRIES",
+                "READER",
+            ],
+            &[0, 1, 2, 3, 4, 5, 6],
+        );
         for shard in &index.shards {
             table.add_row([
                 shard.shard.to_string(),
@@ -158,16 +201,40 @@ mod tests {
     #[test]
     fn all_indices_are_a_line_each() {
         let text = text(None, &json!({"indices": [answer()]})).unwrap();
-        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[0], ["INDEX", "FOLLOWS", "STATE", "LAG", "OPERATIONS", "REASON"]);
-        assert_eq!(lines[1], ["f1", "l:leader-01", "SYNCING", "1.2", "s", "9", "User", "initiated"]);
-        assert_eq!(super::text(None, &json!({"indices": []})).unwrap(), "no index follows");
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        assert_eq!(
+            lines[0],
+            ["INDEX", "FOLLOWS", "STATE", "LAG", "OPERATIONS", "REASON"]
+        );
+        assert_eq!(
+            lines[1],
+            [
+                "f1",
+                "l:leader-01",
+                "SYNCING",
+                "1.2",
+                "s",
+                "9",
+                "User",
+                "initiated"
+            ]
+        );
+        assert_eq!(
+            super::text(None, &json!({"indices": []})).unwrap(),
+            "no index follows"
+        );
     }
 
     #[test]
     fn one_index_is_shown_with_its_shards_and_warnings() {
         let text = text(Some("f1"), &answer()).unwrap();
-        assert!(text.starts_with("f1 follows l:leader-01\nstate: SYNCING (User initiated)\nwarning: a setting"), "{text}");
+        assert!(
+            text.starts_with("f1 follows l:leader-01\nstate: SYNCING (User initiated)\nwarning: a setting"),
+            "{text}"
+        );
         let last: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
         assert_eq!(last, ["0", "9", "8", "all", "1.2", "s", "9", "0", "window"]);
     }

@@ -11,7 +11,12 @@ pub(super) fn read(sections: Vec<Section>) -> Result<Vec<AllowRule>, ConfigError
         .into_iter()
         .map(|mut section| {
             let identity = section.required("identity")?.value;
-            let indices = section.list("indices")?.value.into_iter().map(Pattern::new).collect();
+            let indices = section
+                .list("indices")?
+                .value
+                .into_iter()
+                .map(Pattern::new)
+                .collect();
             section.finish()?;
             Ok(AllowRule { identity, indices })
         })

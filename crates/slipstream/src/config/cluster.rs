@@ -17,7 +17,10 @@ pub(super) fn read(mut section: Section) -> Result<ClusterConfig, ConfigError> {
 }
 
 fn check(url: &Given<String>) -> Result<(), ConfigError> {
-    let rest = url.value.strip_prefix("http://").or_else(|| url.value.strip_prefix("https://"));
+    let rest = url
+        .value
+        .strip_prefix("http://")
+        .or_else(|| url.value.strip_prefix("https://"));
     match rest {
         // The value may hold a password, so it is not shown.
         Some(rest) if rest.contains('@') => Err(url
@@ -37,26 +40,33 @@ fn auth(section: &mut Section) -> Result<Auth, ConfigError> {
     match (username, password, api_key) {
         (None, None, None) => Ok(Auth::None),
         (None, None, Some(key)) => Ok(Auth::ApiKey(key.value)),
-        (Some(username), Some(password), None) => {
-            Ok(Auth::Basic { username: username.value, password: password.value })
-        }
-        (Some(username), None, None) => Err(username.wrong("there is no password for this user").advise(
-            "name a file with the password by `password_file`, or set SLIPSTREAM_CLUSTER__PASSWORD",
-        )),
+        (Some(username), Some(password), None) => Ok(Auth::Basic {
+            username: username.value,
+            password: password.value,
+        }),
+        (Some(username), None, None) => Err(username
+            .wrong("there is no password for this user")
+            .advise("name a file with the password by `password_file`, or set SLIPSTREAM_CLUSTER__PASSWORD")),
         (None, Some(password), _) => Err(password.wrong("there is no `username` for this password")),
-        (Some(username), _, Some(_)) => {
-            Err(username.wrong("both a user and an API key are given").advise("remove one of them"))
-        }
+        (Some(username), _, Some(_)) => Err(username
+            .wrong("both a user and an API key are given")
+            .advise("remove one of them")),
     }
 }
 
 fn client_cert(section: &mut Section) -> Result<Option<ClientCert>, ConfigError> {
-    match (section.file("client_cert_file")?, section.file("client_key_file")?) {
+    match (
+        section.file("client_cert_file")?,
+        section.file("client_key_file")?,
+    ) {
         (None, None) => Ok(None),
         (Some(cert), Some(key)) => {
             let text = String::from_utf8(key.value)
                 .map_err(|_| ConfigError::new(key.place, "this file is not a PEM file"))?;
-            Ok(Some(ClientCert { cert_pem: cert.value, key_pem: Secret::new(text) }))
+            Ok(Some(ClientCert {
+                cert_pem: cert.value,
+                key_pem: Secret::new(text),
+            }))
         }
         (Some(given), None) | (None, Some(given)) => {
             Err(given.wrong("a client certificate needs both `client_cert_file` and `client_key_file`"))

@@ -25,7 +25,11 @@ pub(crate) struct ConfigError {
 
 impl ConfigError {
     pub(crate) fn new(place: impl Into<String>, problem: impl Into<String>) -> Self {
-        ConfigError { place: place.into(), problem: problem.into(), remedy: None }
+        ConfigError {
+            place: place.into(),
+            problem: problem.into(),
+            remedy: None,
+        }
     }
 
     /// The problem is an error that something else reports.
@@ -42,7 +46,9 @@ impl ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.problem)?;
-        self.remedy.as_ref().map_or(Ok(()), |remedy| write!(f, " → {remedy}"))
+        self.remedy
+            .as_ref()
+            .map_or(Ok(()), |remedy| write!(f, " → {remedy}"))
     }
 }
 
@@ -66,7 +72,10 @@ pub(crate) struct Document {
 
 impl Document {
     /// Reads a file and lays the variables over it.
-    pub(crate) fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Document, ConfigError> {
+    pub(crate) fn load(
+        path: &Path,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Document, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             ConfigError::of(path.display().to_string(), &error).advise("name an existing file by --config")
         })?;
@@ -79,8 +88,12 @@ impl Document {
         text: &str,
         env: impl Iterator<Item = (String, String)>,
     ) -> Result<Document, ConfigError> {
-        let mut document =
-            Document { file: path.into(), single: BTreeMap::new(), repeated: BTreeMap::new(), asked: Vec::new() };
+        let mut document = Document {
+            file: path.into(),
+            single: BTreeMap::new(),
+            repeated: BTreeMap::new(),
+            asked: Vec::new(),
+        };
         let line = |at: usize| text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1;
         let root = DeTable::parse(text).map_err(|error| {
             let place = match error.span() {
@@ -107,8 +120,11 @@ impl Document {
         line: &impl Fn(usize) -> usize,
     ) -> Result<(), ConfigError> {
         let no_section = |name: &str| {
-            ConfigError::new(format!("{}:{at}: {name}", self.file.display()), "this key stands outside of any section")
-                .advise("put it below the header of its section, such as [cluster]")
+            ConfigError::new(
+                format!("{}:{at}: {name}", self.file.display()),
+                "this key stands outside of any section",
+            )
+            .advise("put it below the header of its section, such as [cluster]")
         };
         match value.into_inner() {
             DeValue::Table(table) => {
@@ -119,7 +135,9 @@ impl Document {
                 let mut sections = Vec::new();
                 for (number, item) in items.into_iter().enumerate() {
                     let at = line(item.span().start);
-                    let DeValue::Table(table) = item.into_inner() else { return Err(no_section(&name)) };
+                    let DeValue::Table(table) = item.into_inner() else {
+                        return Err(no_section(&name));
+                    };
                     sections.push(self.filled(&format!("{name}.{number}"), Some(at), table, line));
                 }
                 self.repeated.insert(name, sections);
@@ -139,7 +157,13 @@ impl Document {
         let mut section = Section::new(name, Arc::clone(&self.file), at);
         for (key, value) in table {
             let origin = Origin::File(line(key.span().start));
-            section.put(key.into_inner().into_owned(), Entry { value: raw(value.into_inner()), origin });
+            section.put(
+                key.into_inner().into_owned(),
+                Entry {
+                    value: raw(value.into_inner()),
+                    origin,
+                },
+            );
         }
         section
     }
@@ -147,9 +171,14 @@ impl Document {
     /// Lays one variable over the file, if it is meant for it: `SLIPSTREAM_SECTION__KEY` or, where a section can be there
     /// several times, `SLIPSTREAM_SECTION__N__KEY` with N from 0.
     fn lay_over(&mut self, variable: &str, value: String) -> Result<(), ConfigError> {
-        let Some(rest) = variable.strip_prefix(PREFIX) else { return Ok(()) };
+        let Some(rest) = variable.strip_prefix(PREFIX) else {
+            return Ok(());
+        };
         let parts: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
-        let entry = Entry { value: Raw::Loose(value), origin: Origin::Env(variable.to_owned()) };
+        let entry = Entry {
+            value: Raw::Loose(value),
+            origin: Origin::Env(variable.to_owned()),
+        };
         match parts.as_slice() {
             [_] => {}
             [name, key] => self.single_mut(name).put(key.clone(), entry),
@@ -168,24 +197,36 @@ impl Document {
                 }
                 sections[number].put(key.clone(), entry);
             }
-            _ => return Err(ConfigError::new(variable, "this variable names no key: it has too many parts")),
+            _ => {
+                return Err(ConfigError::new(
+                    variable,
+                    "this variable names no key: it has too many parts",
+                ));
+            }
         }
         Ok(())
     }
 
     fn single_mut(&mut self, name: &str) -> &mut Section {
         let file = &self.file;
-        self.single.entry(name.to_owned()).or_insert_with(|| Section::new(name, Arc::clone(file), None))
+        self.single
+            .entry(name.to_owned())
+            .or_insert_with(|| Section::new(name, Arc::clone(file), None))
     }
 
     /// Takes a section that is there at most once; an empty one if it is not.
     pub(crate) fn section(&mut self, name: &'static str) -> Result<Section, ConfigError> {
         self.asked.push(name);
         if let Some(section) = self.repeated.get(name).and_then(|sections| sections.first()) {
-            return Err(ConfigError::new(section.place(), format!("there is only one [{name}]"))
-                .advise(format!("write [{name}] instead of [[{name}]]")));
+            return Err(
+                ConfigError::new(section.place(), format!("there is only one [{name}]"))
+                    .advise(format!("write [{name}] instead of [[{name}]]")),
+            );
         }
-        Ok(self.single.remove(name).unwrap_or_else(|| Section::new(name, Arc::clone(&self.file), None)))
+        Ok(self
+            .single
+            .remove(name)
+            .unwrap_or_else(|| Section::new(name, Arc::clone(&self.file), None)))
     }
 
     /// Takes a section that can be there several times.
@@ -200,7 +241,11 @@ impl Document {
 
     /// Refuses sections that nobody took.
     pub(crate) fn finish(self) -> Result<(), ConfigError> {
-        let left = self.single.values().chain(self.repeated.values().flatten()).next();
+        let left = self
+            .single
+            .values()
+            .chain(self.repeated.values().flatten())
+            .next();
         match left {
             None => Ok(()),
             Some(section) => Err(ConfigError::new(section.place(), "unknown section")
@@ -213,9 +258,8 @@ fn raw(value: DeValue<'_>) -> Raw {
     match value {
         DeValue::String(text) => Raw::Text(text.into_owned()),
         DeValue::Boolean(flag) => Raw::Flag(flag),
-        DeValue::Integer(number) => {
-            i64::from_str_radix(number.as_str(), number.radix()).map_or(Raw::Other("a number out of range"), Raw::Integer)
-        }
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map_or(Raw::Other("a number out of range"), Raw::Integer),
         DeValue::Array(items) => Raw::List(items.into_iter().map(|item| raw(item.into_inner())).collect()),
         DeValue::Float(_) => Raw::Other("a fraction"),
         DeValue::Datetime(_) => Raw::Other("a date"),

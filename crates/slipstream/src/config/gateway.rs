@@ -13,7 +13,10 @@ pub(crate) struct Gateway {
 }
 
 pub(super) fn read(mut section: Section) -> Result<Gateway, ConfigError> {
-    let gateway = Gateway { address: section.required("address")?.address()?, proxy: section.flag("proxy")? };
+    let gateway = Gateway {
+        address: section.required("address")?.address()?,
+        proxy: section.flag("proxy")?,
+    };
     section.finish()?;
     Ok(gateway)
 }

@@ -10,8 +10,14 @@ pub(super) fn read(sections: Vec<Section>) -> Result<Leaders, ConfigError> {
     let mut leaders = Leaders::new();
     for mut section in sections {
         let alias = section.required("alias")?;
-        if !alias.value.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')) {
-            return Err(alias.wrong(format!("`{}` cannot name a leader", alias.value)).advise("use letters, digits, - and _"));
+        if !alias
+            .value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        {
+            return Err(alias
+                .wrong(format!("`{}` cannot name a leader", alias.value))
+                .advise("use letters, digits, - and _"));
         }
         let agents = section.list("agents")?;
         for agent in &agents.value {

@@ -12,7 +12,10 @@ const LANES: i64 = 4;
 
 pub(super) fn read(mut section: Section) -> Result<FollowerConfig, ConfigError> {
     let config = FollowerConfig {
-        memory_bytes: section.integer("memory_mb", 8..=65_536, MEMORY_MB)?.cast_unsigned() << 20,
+        memory_bytes: section
+            .integer("memory_mb", 8..=65_536, MEMORY_MB)?
+            .cast_unsigned()
+            << 20,
         lanes_per_shard: section.integer("lanes_per_shard", 1..=64, LANES)? as usize,
         refresh_millis: section.integer("refresh_ms", 0..=60_000, 0)? as u32,
     };

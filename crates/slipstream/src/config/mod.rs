@@ -50,7 +50,10 @@ pub(crate) struct FollowerFile {
 
 impl LeaderFile {
     /// Reads the file and the variables that override it.
-    pub(crate) fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub(crate) fn load(
+        path: &Path,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         LeaderFile::read(Document::load(path, env)?)
     }
 
@@ -69,7 +72,10 @@ impl LeaderFile {
 
 impl FollowerFile {
     /// Reads the file and the variables that override it.
-    pub(crate) fn load(path: &Path, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+    pub(crate) fn load(
+        path: &Path,
+        env: impl Iterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         FollowerFile::read(Document::load(path, env)?)
     }
 
@@ -89,7 +95,8 @@ impl FollowerFile {
 
 /// The process's environment, as far as it is text.
 pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]

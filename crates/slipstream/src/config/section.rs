@@ -49,7 +49,13 @@ pub(crate) struct Section {
 
 impl Section {
     pub(crate) fn new(name: &str, file: Arc<Path>, line: Option<usize>) -> Self {
-        Section { name: name.to_owned(), file, line, entries: BTreeMap::new(), asked: Vec::new() }
+        Section {
+            name: name.to_owned(),
+            file,
+            line,
+            entries: BTreeMap::new(),
+            asked: Vec::new(),
+        }
     }
 
     pub(crate) fn put(&mut self, key: String, entry: Entry) {
@@ -58,7 +64,14 @@ impl Section {
 
     /// Where the section stands.
     pub(crate) fn place(&self) -> String {
-        if let (None, Some(Entry { origin: Origin::Env(variable), .. })) = (self.line, self.entries.values().next()) {
+        if let (
+            None,
+            Some(Entry {
+                origin: Origin::Env(variable),
+                ..
+            }),
+        ) = (self.line, self.entries.values().next())
+        {
             return variable.clone();
         }
         let line = self.line.map_or_else(String::new, |line| format!(":{line}"));
@@ -86,23 +99,33 @@ impl Section {
             Raw::Loose(_) => "something else",
             Raw::Other(what) => what,
         };
-        ConfigError::new(self.place_of(key, &entry.origin), format!("expected {expected}, found {found}"))
+        ConfigError::new(
+            self.place_of(key, &entry.origin),
+            format!("expected {expected}, found {found}"),
+        )
     }
 
     /// The key is needed and not there.
     pub(crate) fn missing(&self, key: &str) -> ConfigError {
         let section = self.name.split('.').next().unwrap_or_default();
         let line = self.line.map_or_else(String::new, |line| format!(":{line}"));
-        ConfigError::new(format!("{}{line}: [{}] {key}", self.file.display(), self.name), "missing")
-            .advise(format!("add `{key}` to [{section}]"))
+        ConfigError::new(
+            format!("{}{line}: [{}] {key}", self.file.display(), self.name),
+            "missing",
+        )
+        .advise(format!("add `{key}` to [{section}]"))
     }
 
     /// A text; empty ones are refused.
     pub(crate) fn text(&mut self, key: &str) -> Result<Option<Given<String>>, ConfigError> {
-        let Some(entry) = self.take(key) else { return Ok(None) };
+        let Some(entry) = self.take(key) else {
+            return Ok(None);
+        };
         let place = self.place_of(key, &entry.origin);
         match entry.value {
-            Raw::Text(text) | Raw::Loose(text) if text.trim().is_empty() => Err(ConfigError::new(place, "is empty")),
+            Raw::Text(text) | Raw::Loose(text) if text.trim().is_empty() => {
+                Err(ConfigError::new(place, "is empty"))
+            }
             Raw::Text(value) | Raw::Loose(value) => Ok(Some(Given { value, place })),
             _ => Err(self.wrong(key, &entry, "a text in quotes")),
         }
@@ -115,7 +138,9 @@ impl Section {
 
     /// `true` or `false`; false if it is not there.
     pub(crate) fn flag(&mut self, key: &str) -> Result<bool, ConfigError> {
-        let Some(entry) = self.take(key) else { return Ok(false) };
+        let Some(entry) = self.take(key) else {
+            return Ok(false);
+        };
         match &entry.value {
             Raw::Flag(flag) => Ok(*flag),
             Raw::Loose(text) if text == "true" => Ok(true),
@@ -131,7 +156,9 @@ impl Section {
         bounds: RangeInclusive<i64>,
         default: i64,
     ) -> Result<i64, ConfigError> {
-        let Some(entry) = self.take(key) else { return Ok(default) };
+        let Some(entry) = self.take(key) else {
+            return Ok(default);
+        };
         let number = match &entry.value {
             Raw::Integer(number) => Some(*number),
             Raw::Loose(text) => text.parse().ok(),
@@ -142,7 +169,10 @@ impl Section {
             Some(number) if bounds.contains(&number) => Ok(number),
             Some(number) => {
                 let place = self.place_of(key, &entry.origin);
-                Err(ConfigError::new(place, format!("expected {expected}, found {number}")))
+                Err(ConfigError::new(
+                    place,
+                    format!("expected {expected}, found {number}"),
+                ))
             }
             None => Err(self.wrong(key, &entry, &expected)),
         }
@@ -150,7 +180,9 @@ impl Section {
 
     /// A list of texts with at least one; in a variable separated by commas.
     pub(crate) fn list(&mut self, key: &str) -> Result<Given<Vec<String>>, ConfigError> {
-        let Some(entry) = self.take(key) else { return Err(self.missing(key)) };
+        let Some(entry) = self.take(key) else {
+            return Err(self.missing(key));
+        };
         let texts: Option<Vec<String>> = match &entry.value {
             Raw::List(items) => items
                 .iter()
@@ -162,7 +194,9 @@ impl Section {
             Raw::Loose(text) => Some(text.split(',').map(|part| part.trim().to_owned()).collect()),
             _ => None,
         };
-        let Some(value) = texts else { return Err(self.wrong(key, &entry, "a list of texts, [\"…\", \"…\"]")) };
+        let Some(value) = texts else {
+            return Err(self.wrong(key, &entry, "a list of texts, [\"…\", \"…\"]"));
+        };
         let place = self.place_of(key, &entry.origin);
         if value.is_empty() || value.iter().any(|text| text.trim().is_empty()) {
             return Err(ConfigError::new(place, "is empty or has an empty text in it"));
@@ -173,7 +207,10 @@ impl Section {
     /// A path, relative to the file's folder.
     pub(crate) fn path(&mut self, key: &str) -> Result<Option<Given<PathBuf>>, ConfigError> {
         let given = self.text(key)?;
-        Ok(given.map(|Given { value, place }| Given { value: beside(&self.file, &value), place }))
+        Ok(given.map(|Given { value, place }| Given {
+            value: beside(&self.file, &value),
+            place,
+        }))
     }
 
     /// A path that has to be there.
@@ -183,10 +220,15 @@ impl Section {
 
     /// What a file holds that is named by a key.
     pub(crate) fn file(&mut self, key: &str) -> Result<Option<Given<Vec<u8>>>, ConfigError> {
-        let Some(Given { value: path, place }) = self.path(key)? else { return Ok(None) };
+        let Some(Given { value: path, place }) = self.path(key)? else {
+            return Ok(None);
+        };
         match std::fs::read(&path) {
             Ok(value) => Ok(Some(Given { value, place })),
-            Err(error) => Err(ConfigError::of(format!("{place}: cannot read `{}`", path.display()), &error)),
+            Err(error) => Err(ConfigError::of(
+                format!("{place}: cannot read `{}`", path.display()),
+                &error,
+            )),
         }
     }
 
@@ -196,7 +238,13 @@ impl Section {
         let direct = self.entries.remove(key);
         let from_file = self.file(&file_key)?;
         match (direct, from_file) {
-            (Some(Entry { origin: Origin::File(line), .. }), _) => {
+            (
+                Some(Entry {
+                    origin: Origin::File(line),
+                    ..
+                }),
+                _,
+            ) => {
                 let place = self.place_of(key, &Origin::File(line));
                 Err(ConfigError::new(place, "a secret must not stand in the configuration file").advise(format!(
                     "put it into a file of its own and name that by `{file_key}`, or into SLIPSTREAM_{}__{}",
@@ -205,15 +253,31 @@ impl Section {
                 )))
             }
             // The environment overrides.
-            (Some(Entry { value: Raw::Loose(text), origin: Origin::Env(variable) }), _) => {
-                let given = Given { value: Secret::new(text), place: variable };
-                if given.value.expose().is_empty() { Err(given.wrong("is empty")) } else { Ok(Some(given)) }
+            (
+                Some(Entry {
+                    value: Raw::Loose(text),
+                    origin: Origin::Env(variable),
+                }),
+                _,
+            ) => {
+                let given = Given {
+                    value: Secret::new(text),
+                    place: variable,
+                };
+                if given.value.expose().is_empty() {
+                    Err(given.wrong("is empty"))
+                } else {
+                    Ok(Some(given))
+                }
             }
             (_, None) => Ok(None),
             (_, Some(Given { value, place })) => match String::from_utf8(value) {
                 Ok(text) if !text.trim().is_empty() => {
                     let text = text.trim_end_matches(['\r', '\n']);
-                    Ok(Some(Given { value: Secret::new(text), place }))
+                    Ok(Some(Given {
+                        value: Secret::new(text),
+                        place,
+                    }))
                 }
                 _ => Err(ConfigError::new(place, "this file is empty or not text")),
             },
@@ -254,6 +318,8 @@ impl Given<String> {
         if good {
             return Ok(self.value);
         }
-        Err(self.wrong(format!("`{}` is not an address", self.value)).advise("write HOST:PORT, as in 127.0.0.1:9700"))
+        Err(self
+            .wrong(format!("`{}` is not an address", self.value))
+            .advise("write HOST:PORT, as in 127.0.0.1:9700"))
     }
 }

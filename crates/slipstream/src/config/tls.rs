@@ -14,7 +14,9 @@ pub(crate) struct Certificates {
 
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificates").field("expires_at", &self.identity.expires_at()).finish_non_exhaustive()
+        f.debug_struct("Certificates")
+            .field("expires_at", &self.identity.expires_at())
+            .finish_non_exhaustive()
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) async fn run(args: &DemoArgs, log: LogFormat) -> Result<(), Failure> 
     logging::start(log, "error")?;
     let mut signals = Signals::listen()?;
     let began = Instant::now();
-    data("slipstream demo: an index, replicated between two clusters over mutual TLS\n");
+    data("slipstream demo: an index, replicated between two clusters over mutual TLS");
     let world = World::create().await?;
     let outcome = tokio::select! {
         outcome = show(&world, args, began) => outcome,
@@ -37,7 +37,10 @@ pub(crate) async fn run(args: &DemoArgs, log: LogFormat) -> Result<(), Failure> 
 
 async fn show(world: &World, args: &DemoArgs, began: Instant) -> Result<(), Failure> {
     walk::through(world).await?;
-    data(&format!("\nAll eight steps came out as they should, in {:.1} s.", began.elapsed().as_secs_f64()));
+    data(&format!(
+        "\nAll eight steps came out as they should, in {:.1} s.",
+        began.elapsed().as_secs_f64()
+    ));
     if args.serve {
         walk::again(world).await?;
         data(&invitation(world));

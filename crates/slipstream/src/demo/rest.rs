@@ -27,16 +27,31 @@ pub(super) struct Document {
 impl Rest {
     pub(super) fn at(base: &str) -> Result<Rest, Failure> {
         _ = rustls::crypto::ring::default_provider().install_default();
-        let http = Client::builder().timeout(DEADLINE).no_proxy().build().map_err(|error| Failure::of(&error))?;
-        Ok(Rest { http, base: base.to_owned() })
+        let http = Client::builder()
+            .timeout(DEADLINE)
+            .no_proxy()
+            .build()
+            .map_err(|error| Failure::of(&error))?;
+        Ok(Rest {
+            http,
+            base: base.to_owned(),
+        })
     }
 
     /// One request and its answer, whatever its status.
-    pub(super) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<(u16, Value), Failure> {
-        let failed = |error: reqwest::Error| Failure::failed(format!("no answer to {path}: {}", chain(&error)));
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), Failure> {
+        let failed =
+            |error: reqwest::Error| Failure::failed(format!("no answer to {path}: {}", chain(&error)));
         let mut request = self.http.request(method, format!("{}{path}", self.base));
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_string());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_string());
         }
         let response = request.send().await.map_err(failed)?;
         let status = response.status().as_u16();
@@ -47,7 +62,12 @@ impl Rest {
     }
 
     /// One request that has to succeed.
-    pub(super) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
         let what = format!("{method} {path}");
         match self.ask(method, path, body).await? {
             (200..=299, answer) => Ok(answer),
@@ -57,7 +77,13 @@ impl Rest {
 
     /// What a search finds in an index, by id.
     pub(super) async fn documents(&self, index: &str) -> Result<Vec<Document>, Failure> {
-        let answer = self.call(Method::GET, &format!("/{index}/_search?version=true&size=100"), None).await?;
+        let answer = self
+            .call(
+                Method::GET,
+                &format!("/{index}/_search?version=true&size=100"),
+                None,
+            )
+            .await?;
         let mut documents: Vec<Document> = answer["hits"]["hits"]
             .as_array()
             .into_iter()

@@ -60,8 +60,14 @@ impl World {
 
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let (listener, leader_agent) = listen().await?;
-        let allow = AllowRule { identity: FOLLOWER.to_owned(), indices: vec![Pattern::new("leader-*")] };
-        let config = LeaderConfig { allow: vec![allow], ..LeaderConfig::default() };
+        let allow = AllowRule {
+            identity: FOLLOWER.to_owned(),
+            indices: vec![Pattern::new("leader-*")],
+        };
+        let config = LeaderConfig {
+            allow: vec![allow],
+            ..LeaderConfig::default()
+        };
         let serving = Leader::new(cluster(&leader)?, config, shutdown.clone());
         tasks.spawn(async move {
             if let Err(error) = serving.run(listener, server).await {
@@ -71,10 +77,16 @@ impl World {
 
         let path = folder.path().join("store");
         let store = tokio::task::spawn_blocking(move || Store::open(&path)).await;
-        let store = store.map_err(|error| Failure::of(&error))?.map_err(|error| Failure::of(&error))?;
+        let store = store
+            .map_err(|error| Failure::of(&error))?
+            .map_err(|error| Failure::of(&error))?;
         let certificate = client.clone();
         let metrics = metrics::start(Box::new(move || certificate.expires_at()))?;
-        let limits = FollowerConfig { memory_bytes: 64 << 20, lanes_per_shard: 4, refresh_millis: 0 };
+        let limits = FollowerConfig {
+            memory_bytes: 64 << 20,
+            lanes_per_shard: 4,
+            refresh_millis: 0,
+        };
         let target = cluster(&follower)?;
         let agent = Follower::start_agent(target, store, client, Leaders::new(), limits, shutdown.clone())
             .await
@@ -82,14 +94,29 @@ impl World {
         let proxy = Proxy::to(&follower.url(), None).map_err(|error| Failure::of(&error))?;
         let (listener, address) = listen().await?;
         let config = GatewayConfig { proxy: Some(proxy) };
-        let serving = slipstream_gateway::serve(listener, agent.clone(), config, Arc::clone(&metrics), shutdown.clone());
+        let serving = slipstream_gateway::serve(
+            listener,
+            agent.clone(),
+            config,
+            Arc::clone(&metrics),
+            shutdown.clone(),
+        );
         tasks.spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(error = &error as &dyn std::error::Error, "the gateway ended");
             }
         });
         let gateway = format!("http://{address}");
-        Ok(World { leader, follower, leader_agent, gateway, agent, tasks, shutdown, _folder: folder })
+        Ok(World {
+            leader,
+            follower,
+            leader_agent,
+            gateway,
+            agent,
+            tasks,
+            shutdown,
+            _folder: folder,
+        })
     }
 
     /// Takes everything down.
@@ -109,7 +136,12 @@ impl World {
 }
 
 async fn sandbox(engine: Flavor, name: &str) -> Result<Sandbox, Failure> {
-    let config = SandboxConfig { engine, cluster_name: name.to_owned(), data: None, listen: ANY };
+    let config = SandboxConfig {
+        engine,
+        cluster_name: name.to_owned(),
+        data: None,
+        listen: ANY,
+    };
     Sandbox::start(config).await.map_err(|error| Failure::of(&error))
 }
 
@@ -123,7 +155,12 @@ fn identity(certs: &Path, name: &str, sans: &[San]) -> Result<TlsIdentity, Failu
 }
 
 async fn listen() -> Result<(TcpListener, String), Failure> {
-    let listener = TcpListener::bind(ANY).await.map_err(|error| Failure::of(&error))?;
-    let address = listener.local_addr().map_err(|error| Failure::of(&error))?.to_string();
+    let listener = TcpListener::bind(ANY)
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::of(&error))?
+        .to_string();
     Ok((listener, address))
 }

@@ -24,12 +24,11 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     let file = FollowerFile::load(path, environment())?;
     let tls = ClientTls::new(&file.tls.identity).map_err(|error| Failure::usage(chain(&error)))?;
     let cluster = Cluster::new(&file.cluster).map_err(|error| Failure::usage(chain(&error)))?;
-    let proxy = match file.gateway.proxy {
-        true => Some(
-            Proxy::to(&file.cluster.url, file.cluster.ca_pem.as_deref())
-                .map_err(|error| Failure::usage(chain(&error)))?,
-        ),
-        false => None,
+    let proxy = if file.gateway.proxy {
+        let way = Proxy::to(&file.cluster.url, file.cluster.ca_pem.as_deref());
+        Some(way.map_err(|error| Failure::usage(chain(&error)))?)
+    } else {
+        None
     };
     logging::start(log, "info")?;
     let mut signals = Signals::listen()?;
@@ -43,11 +42,23 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     // However this function ends, so does everything below it.
     let _end = shutdown.clone().drop_guard();
     let (leaders, limits) = (file.leaders, file.limits);
-    let follower = Follower::start_agent(cluster.clone(), store, tls.clone(), leaders, limits, shutdown.clone())
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    let gateway =
-        slipstream_gateway::serve(listener, follower.clone(), GatewayConfig { proxy }, metrics, shutdown.clone());
+    let follower = Follower::start_agent(
+        cluster.clone(),
+        store,
+        tls.clone(),
+        leaders,
+        limits,
+        shutdown.clone(),
+    )
+    .await
+    .map_err(|error| Failure::of(&error))?;
+    let gateway = slipstream_gateway::serve(
+        listener,
+        follower.clone(),
+        GatewayConfig { proxy },
+        metrics,
+        shutdown.clone(),
+    );
     let told = async {
         while signals.next().await == Asked::Reload {
             reload(path, &tls);
@@ -55,8 +66,11 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
         shutdown.cancel();
     };
     let served = async { gateway.await.map_err(|error| Failure::of(&error)) };
-    let introduced = introduce(cluster, shutdown.clone());
-    let working = async { tokio::try_join!(served, async { Ok(introduced.await) }).map(drop) };
+    let introduced = async {
+        introduce(cluster, shutdown.clone()).await;
+        Ok(())
+    };
+    let working = async { tokio::try_join!(served, introduced).map(drop) };
     tokio::pin!(working);
     tokio::select! {
         failed = &mut working => return failed,
@@ -64,8 +78,10 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     }
     working.await?;
     if tokio::time::timeout(DRAIN, follower.stopped()).await.is_err() {
-        return Err(Failure::failed("the indices did not end in time; their places are as of the last checkpoint")
-            .advise("start the agent again: it goes on from there"));
+        return Err(Failure::failed(
+            "the indices did not end in time; their places are as of the last checkpoint",
+        )
+        .advise("start the agent again: it goes on from there"));
     }
     tracing::info!("ended");
     Ok(())

@@ -35,17 +35,17 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     let shutdown = CancellationToken::new();
     // However this function ends, so does everything below it.
     let _end = shutdown.clone().drop_guard();
-    let config = LeaderConfig { allow: file.allow, ..LeaderConfig::default() };
+    let config = LeaderConfig {
+        allow: file.allow,
+        ..LeaderConfig::default()
+    };
     let leader = Leader::new(cluster.clone(), config, shutdown.clone());
     let serving = leader.run(listener, tls.clone());
     let observing = async {
-        match observer {
-            Some(observer) => observe::serve(observer, cluster.clone(), metrics, shutdown.clone()).await,
-            None => {
-                shutdown.cancelled().await;
-                Ok(())
-            }
+        if let Some(observer) = observer {
+            return observe::serve(observer, cluster.clone(), metrics, shutdown.clone()).await;
         }
+        Ok(())
     };
     let told = async {
         while signals.next().await == Asked::Reload {
@@ -55,8 +55,11 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     };
     let served = async { serving.await.map_err(|error| Failure::of(&error)) };
     let observed = async { observing.await.map_err(|error| Failure::of(&error)) };
-    let introduced = introduce(cluster.clone(), shutdown.clone());
-    let working = async { tokio::try_join!(served, observed, async { Ok(introduced.await) }).map(drop) };
+    let introduced = async {
+        introduce(cluster.clone(), shutdown.clone()).await;
+        Ok(())
+    };
+    let working = async { tokio::try_join!(served, observed, introduced).map(drop) };
     tokio::pin!(working);
     tokio::select! {
         failed = &mut working => return failed,
@@ -72,7 +75,10 @@ fn reload(path: &Path, tls: &ServerTls, leader: &Leader) {
     let file = match LeaderFile::load(path, environment()) {
         Ok(file) => file,
         Err(error) => {
-            tracing::error!(error = error.to_string(), "not reloaded: everything stays as it was");
+            tracing::error!(
+                error = error.to_string(),
+                "not reloaded: everything stays as it was"
+            );
             return;
         }
     };

@@ -23,7 +23,9 @@ pub(crate) enum Asked {
 impl Signals {
     /// Listens from now on; until then a signal ends the process at once.
     pub(crate) fn listen() -> Result<Signals, Failure> {
-        let on = |kind| signal(kind).map_err(|error| Failure::failed(format!("signals cannot be listened to: {error}")));
+        let on = |kind| {
+            signal(kind).map_err(|error| Failure::failed(format!("signals cannot be listened to: {error}")))
+        };
         Ok(Signals {
             terminate: on(SignalKind::terminate())?,
             interrupt: on(SignalKind::interrupt())?,

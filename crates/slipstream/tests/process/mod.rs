@@ -1,4 +1,5 @@
 //! The built program as a process of its own: its output, its log, its end.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(unreachable_pub, reason = "shared by test files, each of which is a crate")]
 
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How long anything here may take; far more than it does.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The program with nothing of the caller's environment that means something to it.
 pub fn slipstream(args: &[&str]) -> Command {
@@ -25,7 +26,11 @@ pub fn slipstream(args: &[&str]) -> Command {
 
 /// Runs a command to its end.
 pub fn run(args: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = slipstream(args).output().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = slipstream(args).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code(), text(stdout), text(stderr))
 }
@@ -41,8 +46,14 @@ impl Running {
     /// Starts one with a log that can be read.
     pub fn start(args: &[&str]) -> Running {
         let mut command = slipstream(args);
-        command.args(["--log-format", "json"]).env("SLIPSTREAM_LOG", "info");
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command
+            .args(["--log-format", "json"])
+            .env("SLIPSTREAM_LOG", "info");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, log) = channel();
         std::thread::spawn(move || {
@@ -52,7 +63,11 @@ impl Running {
                 }
             }
         });
-        Running { child, log, seen: Vec::new() }
+        Running {
+            child,
+            log,
+            seen: Vec::new(),
+        }
     }
 
     /// Waits for a line of the log.
@@ -95,7 +110,9 @@ impl Running {
 
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status();
         assert!(sent.unwrap().success());
     }
 
@@ -106,7 +123,11 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "still running: {:#?}", self.log.try_iter().collect::<Vec<_>>());
+            assert!(
+                Instant::now() < deadline,
+                "still running: {:#?}",
+                self.log.try_iter().collect::<Vec<_>>()
+            );
             std::thread::yield_now();
         }
     }
@@ -125,7 +146,14 @@ pub fn certificates(folder: &Path) {
     for args in [
         vec!["certs", "init", folder],
         vec!["certs", "issue", folder, "leader", "--san", "127.0.0.1"],
-        vec!["certs", "issue", folder, "follower", "--san", "follower.dr.example"],
+        vec![
+            "certs",
+            "issue",
+            folder,
+            "follower",
+            "--san",
+            "follower.dr.example",
+        ],
     ] {
         let (code, _, stderr) = run(&args);
         assert_eq!(code, Some(0), "{stderr}");
@@ -134,13 +162,22 @@ pub fn certificates(folder: &Path) {
 
 /// One request; its status and what it says.
 pub fn http(method: &str, url: &str, body: Option<&str>) -> (u16, String) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .build()
+            .unwrap();
         let mut request = client.request(method.parse().unwrap(), url);
         if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(body.to_owned());
+            request = request
+                .header("content-type", "application/json")
+                .body(body.to_owned());
         }
         let response = request.send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())

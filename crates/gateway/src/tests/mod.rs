@@ -1,0 +1,224 @@
+//! The surface as a caller sees it: requests go through the router, to an agent and a target that only take notes.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use slipstream_follower::{ControlError, IndexStatus, Leaders, ShardStatus, StartRequest};
+use slipstream_model::{IndexName, Phase, Reason};
+use tower::ServiceExt;
+
+use super::*;
+
+/// An agent in which `f1` follows `leader-01`.
+struct Fake {
+    leaders: Mutex<Leaders>,
+    notes: Arc<Mutex<Vec<String>>>,
+    phase: Phase,
+}
+
+fn following(phase: Phase) -> IndexStatus {
+    let shard = ShardStatus {
+        shard: 0,
+        leader_checkpoint: 0,
+        follower_checkpoint: 0,
+        scanned: 0,
+        bootstrap_through: None,
+        reader: Some("window".to_owned()),
+        lag_seconds: 0.0,
+        operations_written: 1,
+        bytes_read: 10,
+        retries: 0,
+    };
+    IndexStatus {
+        follower_index: "f1".into(),
+        leader_alias: "conn1".to_owned(),
+        leader_index: "leader-01".into(),
+        phase,
+        reason: Reason::new(""),
+        waiting_for: None,
+        started_at_millis: 1,
+        shards: vec![shard],
+        warnings: Vec::new(),
+    }
+}
+
+impl Fake {
+    fn note(&self, text: String) {
+        self.notes.lock().unwrap().push(text);
+    }
+
+    fn known(index: &IndexName) -> Result<(), ControlError> {
+        if index.as_str() == "f1" {
+            Ok(())
+        } else {
+            Err(ControlError::NotReplicating(index.clone()))
+        }
+    }
+}
+
+#[async_trait]
+impl Control for Fake {
+    async fn start(&self, request: StartRequest) -> Result<(), ControlError> {
+        if !self.leaders.lock().unwrap().contains_key(&request.leader_alias) {
+            return Err(ControlError::NoSuchLeader(request.leader_alias));
+        }
+        if request.follower_index.as_str() == "f1" {
+            return Err(ControlError::FollowerExists(request.follower_index));
+        }
+        if request.leader_index.as_str() == "missing" {
+            return Err(ControlError::NoSuchLeaderIndex(request.leader_index));
+        }
+        self.note(format!(
+            "start {} from {}:{} with {:?}",
+            request.follower_index, request.leader_alias, request.leader_index, request.overrides
+        ));
+        Ok(())
+    }
+
+    async fn stop(&self, index: &IndexName) -> Result<(), ControlError> {
+        Fake::known(index)?;
+        self.note(format!("stop {index}"));
+        Ok(())
+    }
+
+    async fn pause(&self, index: &IndexName, reason: Option<String>) -> Result<(), ControlError> {
+        Fake::known(index)?;
+        self.note(format!("pause {index} for {reason:?}"));
+        Ok(())
+    }
+
+    async fn resume(&self, index: &IndexName) -> Result<(), ControlError> {
+        Fake::known(index)?;
+        Err(ControlError::AlreadyRunning(index.clone()))
+    }
+
+    fn status(&self, index: &IndexName) -> Option<IndexStatus> {
+        (index.as_str() == "f1").then(|| following(self.phase))
+    }
+
+    fn list(&self) -> Vec<IndexStatus> {
+        vec![following(self.phase)]
+    }
+
+    async fn register_leader(&self, alias: &str, agents: Vec<String>) -> Result<(), ControlError> {
+        self.leaders.lock().unwrap().insert(alias.to_owned(), agents);
+        Ok(())
+    }
+
+    async fn remove_leader(&self, alias: &str) -> Result<(), ControlError> {
+        match self.leaders.lock().unwrap().remove(alias) {
+            Some(_) => Ok(()),
+            None => Err(ControlError::NoSuchLeader(alias.to_owned())),
+        }
+    }
+
+    fn leaders(&self) -> Leaders {
+        self.leaders.lock().unwrap().clone()
+    }
+}
+
+/// A gateway in front of the fake agent, and what the agent was told.
+struct Bench {
+    router: axum::Router,
+    notes: Arc<Mutex<Vec<String>>>,
+    shutdown: CancellationToken,
+}
+
+impl Bench {
+    fn new(proxy: Option<Proxy>) -> Bench {
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let leaders = Mutex::new(Leaders::from([(
+            "conn1".to_owned(),
+            vec!["127.0.0.1:1".to_owned()],
+        )]));
+        let control = Arc::new(Fake {
+            leaders,
+            notes: Arc::clone(&notes),
+            phase: Phase::Syncing,
+        });
+        let shutdown = CancellationToken::new();
+        let gateway = Gateway {
+            control,
+            proxy,
+            metrics: Arc::new(|| "slipstream_up 1\n".to_owned()),
+            shutdown: shutdown.clone(),
+        };
+        Bench {
+            router: routes::router(Arc::new(gateway)),
+            notes,
+            shutdown,
+        }
+    }
+
+    async fn raw(&self, request: Request<Body>) -> (StatusCode, String) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    async fn send(&self, method: &str, uri: &str, body: &str) -> (u16, Value) {
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(header::AUTHORIZATION, "Basic caller");
+        let request = request
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_owned()));
+        let (status, body) = self.raw(request.unwrap()).await;
+        (
+            status.as_u16(),
+            serde_json::from_str(&body).unwrap_or(Value::String(body)),
+        )
+    }
+
+    /// Status and reason of a refusal.
+    async fn refused(&self, method: &str, uri: &str, body: &str) -> (u16, String) {
+        let (status, answer) = self.send(method, uri, body).await;
+        let error = &answer["error"];
+        (
+            status,
+            error["reason"]
+                .as_str()
+                .or(error.as_str())
+                .unwrap_or_default()
+                .to_owned(),
+        )
+    }
+
+    fn notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap())
+    }
+}
+
+mod passing;
+mod surface;
+
+#[tokio::test]
+async fn serving_ends_when_told_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let shutdown = CancellationToken::new();
+    let control = Fake {
+        leaders: Mutex::default(),
+        notes: Arc::default(),
+        phase: Phase::Syncing,
+    };
+    let server = tokio::spawn(serve(
+        listener,
+        control,
+        GatewayConfig::default(),
+        Arc::new(String::new),
+        shutdown.clone(),
+    ));
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(5), server)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+}

@@ -1,0 +1,333 @@
+//! The calls that the gateway serves itself.
+
+use super::*;
+
+#[tokio::test]
+async fn both_prefixes_drive_the_agent() {
+    let bench = Bench::new(None);
+    for (prefix, body) in [
+        (
+            "_plugins",
+            r#"{"leader_alias":"conn1","leader_index":"leader-01","settings":{"index":{"number_of_replicas":0}}}"#,
+        ),
+        (
+            "_opendistro",
+            r#"{"remote_cluster":"conn1","remote_index":"leader-01","settings":{"index.number_of_replicas":"0"}}"#,
+        ),
+    ] {
+        let base = format!("/{prefix}/_replication");
+        let done = (200, json!({"acknowledged": true}));
+        assert_eq!(bench.send("PUT", &format!("{base}/f2/_start"), body).await, done);
+        assert_eq!(
+            bench
+                .send(
+                    "POST",
+                    &format!("{base}/f1/_pause"),
+                    r#"{"reason":"maintenance"}"#
+                )
+                .await,
+            done
+        );
+        assert_eq!(bench.send("POST", &format!("{base}/f1/_stop"), "{}").await, done);
+        assert_eq!(
+            bench.notes(),
+            [
+                r#"start f2 from conn1:leader-01 with {"index.number_of_replicas": String("0")}"#,
+                r#"pause f1 for Some("maintenance")"#,
+                "stop f1"
+            ]
+        );
+    }
+}
+
+#[tokio::test]
+async fn mistakes_are_the_callers_and_change_nothing() {
+    let bench = Bench::new(None);
+    let start = |index: &str| format!(r#"{{"leader_alias":"conn1","leader_index":"{index}"}}"#);
+    let base = "/_plugins/_replication";
+    for (method, path, body, status, reason) in [
+        (
+            "POST",
+            "nope/_stop",
+            "{}",
+            400,
+            "No replication in progress for index:nope",
+        ),
+        (
+            "POST",
+            "nope/_pause",
+            "{}",
+            400,
+            "No replication in progress for index:nope",
+        ),
+        (
+            "POST",
+            "f1/_resume",
+            "{}",
+            400,
+            "Replication on Index f1 is already running",
+        ),
+        (
+            "POST",
+            "f1/_stop",
+            "",
+            400,
+            "request body or source parameter is required",
+        ),
+        (
+            "POST",
+            "f1/_pause",
+            r#"{"bogus":1}"#,
+            400,
+            "[1:2] [PauseReplicationRequestParser] unknown field [bogus]",
+        ),
+        (
+            "POST",
+            "f1/_resume",
+            r#"{"force_resume":true}"#,
+            400,
+            "[1:2] [ResumeReplicationRequestParser] unknown field [force_resume]",
+        ),
+        (
+            "PUT",
+            "f2/_start",
+            r#"{"leader_alias":"no-conn","leader_index":"a"}"#,
+            404,
+            "no such remote cluster: [no-conn]",
+        ),
+        (
+            "PUT",
+            "f2/_start",
+            &start("missing"),
+            404,
+            "no such index [missing]",
+        ),
+        (
+            "PUT",
+            "f1/_start",
+            &start("a"),
+            400,
+            "Cant use same index again for replication. Delete the index:f1",
+        ),
+        (
+            "PUT",
+            "f2/_start?wait_for_restore=maybe",
+            &start("a"),
+            400,
+            "Failed to parse value [maybe] as only [true] or [false] are allowed.",
+        ),
+        (
+            "PUT",
+            "F2/_start",
+            &start("a"),
+            400,
+            "Validation Failed: 1: Value F2 must be lowercase;",
+        ),
+        (
+            "GET",
+            "f1/_status?verbos",
+            "",
+            400,
+            "request [/_plugins/_replication/f1/_status] contains unrecognized parameter: [verbos]",
+        ),
+        (
+            "GET",
+            "f1/_stop",
+            "",
+            405,
+            "Incorrect HTTP method for uri [/_plugins/_replication/f1/_stop] and method [GET], allowed: [POST]",
+        ),
+        (
+            "GET",
+            "_nothing",
+            "",
+            400,
+            "no handler found for uri [/_plugins/_replication/_nothing] and method [GET]",
+        ),
+    ] {
+        assert_eq!(
+            bench.refused(method, &format!("{base}/{path}"), body).await,
+            (status, reason.to_owned()),
+            "{method} {path}"
+        );
+    }
+    assert!(bench.notes().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_must_say_that_it_is_json() {
+    let bench = Bench::new(None);
+    let request = Request::post("/_plugins/_replication/f1/_stop").header(header::CONTENT_TYPE, "text/plain");
+    assert_eq!(
+        bench.raw(request.body(Body::from("{}")).unwrap()).await.0,
+        StatusCode::NOT_ACCEPTABLE
+    );
+    assert!(bench.notes().is_empty());
+}
+
+#[tokio::test]
+async fn waiting_for_restore_answers_once_the_index_follows() {
+    let bench = Bench::new(None);
+    let body = r#"{"leader_alias":"conn1","leader_index":"a"}"#;
+    // The fake knows the status of `f1` only: an index that is gone while one waits is an error, not a wait.
+    let (status, reason) = bench
+        .refused("PUT", "/_plugins/_replication/f2/_start?wait_for_restore", body)
+        .await;
+    assert_eq!(
+        (status, reason.as_str()),
+        (400, "No replication in progress for index:f2")
+    );
+}
+
+#[tokio::test]
+async fn status_tells_of_indices_that_follow_and_that_do_not() {
+    let bench = Bench::new(None);
+    let none = bench
+        .send("GET", "/_plugins/_replication/never/_status", "")
+        .await;
+    assert_eq!(none, (200, json!({"status": "REPLICATION NOT IN PROGRESS"})));
+    let (_, answer) = bench
+        .send("GET", "/_opendistro/_replication/f1/_status?verbose=true", "")
+        .await;
+    assert_eq!(
+        answer["syncing_details"],
+        json!({"leader_checkpoint": 0, "follower_checkpoint": 0, "seq_no": 1})
+    );
+    assert_eq!(answer["shard_replication_details"][0]["shard_id"], "[f1][0]");
+    let request = Request::get("/_plugins/_replication/never/_status?pretty")
+        .body(Body::empty())
+        .unwrap();
+    assert_eq!(
+        bench.raw(request).await.1,
+        "{\n  \"status\" : \"REPLICATION NOT IN PROGRESS\"\n}\n"
+    );
+}
+
+#[tokio::test]
+async fn leaders_are_registered_shown_and_forgotten_as_cluster_settings() {
+    let bench = Bench::new(None);
+    let body = r#"{"persistent":{"cluster":{"remote":{"leader-cluster":{"seeds":["127.0.0.1:9"]}}}}}"#;
+    let (status, answer) = bench.send("PUT", "/_cluster/settings", body).await;
+    let registered = json!({"cluster": {"remote": {"leader-cluster": {"seeds": ["127.0.0.1:9"]}}}});
+    assert_eq!(
+        (status, answer),
+        (
+            200,
+            json!({"acknowledged": true, "persistent": registered, "transient": {}})
+        )
+    );
+    let (_, settings) = bench.send("GET", "/_cluster/settings?flat_settings", "").await;
+    assert_eq!(
+        settings["persistent"],
+        json!({"cluster.remote.conn1.seeds": ["127.0.0.1:1"], "cluster.remote.leader-cluster.seeds": ["127.0.0.1:9"]})
+    );
+    let (_, info) = bench.send("GET", "/_remote/info", "").await;
+    assert_eq!(info["leader-cluster"]["connected"], false);
+    assert_eq!(info["leader-cluster"]["seeds"], json!(["127.0.0.1:9"]));
+    for _ in 0..2 {
+        let body = r#"{"persistent":{"cluster.remote.leader-cluster.seeds":null}}"#;
+        let (status, answer) = bench.send("PUT", "/_cluster/settings", body).await;
+        assert_eq!(
+            (status, answer),
+            (
+                200,
+                json!({"acknowledged": true, "persistent": {}, "transient": {}})
+            )
+        );
+    }
+    let other =
+        r#"{"persistent":{"cluster.remote.x.seeds":"h:1","indices.recovery.max_bytes_per_sec":"1mb"}}"#;
+    let (status, reason) = bench.refused("PUT", "/_cluster/settings", other).await;
+    assert_eq!(status, 400);
+    assert!(reason.contains("indices.recovery.max_bytes_per_sec"), "{reason}");
+    let (_, settings) = bench.send("GET", "/_cluster/settings", "").await;
+    assert_eq!(
+        settings["persistent"],
+        json!({"cluster": {"remote": {"conn1": {"seeds": ["127.0.0.1:1"]}}}})
+    );
+}
+
+#[tokio::test]
+async fn without_a_way_to_the_target_writes_to_followers_are_forbidden_and_the_rest_is_not_found() {
+    let bench = Bench::new(None);
+    let blocked = "index [f1] blocked by: [FORBIDDEN/1000/index read-only(cross-cluster-replication)];";
+    for (method, path) in [
+        ("PUT", "/f1/_doc/1"),
+        ("DELETE", "/f*"),
+        ("POST", "/f1/_bulk"),
+        ("DELETE", "/"),
+    ] {
+        let (status, reason) = bench.refused(method, path, "{}").await;
+        assert_eq!((status, reason.as_str()), (403, blocked), "{method} {path}");
+    }
+    let (status, reason) = bench.refused("GET", "/f1/_search", "").await;
+    assert_eq!(status, 404);
+    assert!(
+        reason.contains("slipstream's gateway") && reason.contains("proxy = true"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn machines_and_people_can_watch() {
+    let bench = Bench::new(None);
+    let get = |path: &str| {
+        Request::get(path)
+            .header(header::ACCEPT, "text/html")
+            .body(Body::empty())
+            .unwrap()
+    };
+    assert_eq!(
+        bench.raw(get("/healthz")).await,
+        (StatusCode::OK, "ok\n".to_owned())
+    );
+    assert_eq!(
+        bench.raw(get("/metrics")).await,
+        (StatusCode::OK, "slipstream_up 1\n".to_owned())
+    );
+    assert!(bench.raw(get("/")).await.1.contains("<td>f1<td>conn1:leader-01"));
+    let (_, indices) = bench.send("GET", "/_slipstream/v1/indices", "").await;
+    assert_eq!(indices["indices"][0]["phase"], "SYNCING");
+    assert_eq!(
+        bench.send("GET", "/_slipstream/v1/indices/f1", "").await.1["follower_index"],
+        "f1"
+    );
+    assert_eq!(bench.send("GET", "/_slipstream/v1/indices/nope", "").await.0, 404);
+    assert_eq!(bench.send("GET", "/", "").await.1["name"], "slipstream gateway");
+    assert_eq!(bench.raw(get("/readyz")).await.0, StatusCode::OK);
+    bench.shutdown.cancel();
+    assert_eq!(bench.raw(get("/readyz")).await.0, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn the_openapi_document_lists_exactly_what_is_served() {
+    let (_, document) = Bench::new(None)
+        .send("GET", "/_slipstream/v1/openapi.json", "")
+        .await;
+    let mut documented = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            documented.insert(format!("{method} {path}"));
+            assert!(operation["responses"]["200"].is_object(), "{method} {path}");
+        }
+    }
+    let served: BTreeSet<String> = routes::all()
+        .iter()
+        .flat_map(|route| {
+            route
+                .methods
+                .iter()
+                .map(|method| format!("{method} {}", route.path))
+        })
+        .collect();
+    assert_eq!(documented, served);
+    let text = observe::OPENAPI;
+    for (at, _) in text.match_indices("#/components/schemas/") {
+        let name = text[at..]
+            .trim_start_matches("#/components/schemas/")
+            .split('"')
+            .next()
+            .unwrap();
+        assert!(document["components"]["schemas"][name].is_object(), "{name}");
+    }
+}
