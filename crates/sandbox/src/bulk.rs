@@ -2,16 +2,16 @@
 //!
 //! A source is the bytes of its line, except for one carriage return at the end, which the engines cut off too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use axum::http::StatusCode;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::call::{Call, Reply, Wait};
+use crate::call::{Call, RefreshPolicy, Reply, Wait};
 use crate::cluster::{Cluster, Flavor, random_id};
-use crate::documents::{self, RefreshPolicy, Update, Wishes, merge_update, written_json};
+use crate::documents::{self, Update, Wishes, merge_update, written_json};
 use crate::error::{ApiError, ApiResult};
 use crate::index::{SharedIndex, WriteOp};
 use crate::settings::Access;
@@ -167,7 +167,7 @@ pub(crate) fn bulk(cluster: &Cluster, call: &Call, default_index: Option<&str>) 
     let started = Instant::now();
     let policy = RefreshPolicy::of(&call.params)?;
     let items = parse(call, default_index)?;
-    let mut touched: BTreeMap<String, SharedIndex> = BTreeMap::new();
+    let mut touched = Touched::new();
     let mut errors = false;
     let mut answers = Vec::with_capacity(items.len());
     for item in items {
@@ -177,13 +177,11 @@ pub(crate) fn bulk(cluster: &Cluster, call: &Call, default_index: Option<&str>) 
         answers.push(answer(cluster.flavor, &item, &id, outcome));
     }
     let mut waits = Vec::new();
-    for index in touched.values() {
+    for (index, shards) in touched.values() {
         let mut state = index.lock();
         state.sync()?;
-        match policy {
-            RefreshPolicy::None => {}
-            RefreshPolicy::Now => index.refresh(&mut state, cluster.clock.now()),
-            RefreshPolicy::WaitFor => waits.push(Wait::Refresh(index.next_refresh())),
+        for shard in shards {
+            waits.extend(state.refresh_shard(*shard, policy, cluster.clock.now())?.map(Wait::Refresh));
         }
     }
     let took = started.elapsed().as_millis() as u64;
@@ -193,6 +191,9 @@ pub(crate) fn bulk(cluster: &Cluster, call: &Call, default_index: Option<&str>) 
         ..Reply::json(&body)
     })
 }
+
+/// The indices that a bulk wrote to by name, and which of their shards.
+type Touched = BTreeMap<String, (SharedIndex, BTreeSet<u32>)>;
 
 struct Done {
     index: String,
@@ -204,7 +205,7 @@ fn one(
     cluster: &Cluster,
     item: &Item,
     id: &str,
-    touched: &mut BTreeMap<String, SharedIndex>,
+    touched: &mut Touched,
 ) -> ApiResult<Done> {
     if cluster.faults.reject_item() {
         return Err(ApiError::new(
@@ -213,10 +214,10 @@ fn one(
             "rejected execution of primary operation [coordinating_and_primary_bytes=0, replica_bytes=0]",
         ));
     }
-    let known = touched.get(&item.index).cloned();
+    let known = touched.get(&item.index).map(|(index, _)| index.clone());
     let (index, alias_routing) = match known {
-        Some(index) if index.name == item.index => (index, None),
-        _ => match item.verb {
+        Some(index) => (index, None),
+        None => match item.verb {
             Verb::Delete if item.wishes.version_type.is_none() => {
                 let target = cluster
                     .resolve_one(&item.index)?
@@ -231,7 +232,6 @@ fn one(
             _ => documents::write_target(cluster, &item.index)?,
         },
     };
-    touched.entry(index.name.clone()).or_insert_with(|| index.clone());
     if matches!(item.verb, Verb::Index | Verb::Create) {
         documents::check_pipeline(&index, item.pipeline.as_deref())?;
     }
@@ -269,7 +269,9 @@ fn one(
         expect,
         source,
     };
-    let written = cluster.with_surroundings(|around| index.write(&mut state, op, around))?;
+    let (shard, written) = cluster.with_surroundings(|around| index.write(&mut state, op, around))?;
+    let entry = touched.entry(index.name.clone()).or_insert_with(|| (index.clone(), BTreeSet::new()));
+    entry.1.insert(shard);
     Ok(Done {
         index: index.name.clone(),
         written,

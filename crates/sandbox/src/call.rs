@@ -153,6 +153,27 @@ pub(crate) enum Wait {
     Refresh(watch::Receiver<u64>),
 }
 
+/// What `?refresh` asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefreshPolicy {
+    None,
+    Now,
+    WaitFor,
+}
+
+impl RefreshPolicy {
+    pub(crate) fn of(params: &Params) -> ApiResult<RefreshPolicy> {
+        match params.get("refresh") {
+            None | Some("false") => Ok(RefreshPolicy::None),
+            Some("" | "true") => Ok(RefreshPolicy::Now),
+            Some("wait_for") => Ok(RefreshPolicy::WaitFor),
+            Some(other) => Err(ApiError::illegal(format!(
+                "Unknown value for refresh: [{other}]."
+            ))),
+        }
+    }
+}
+
 /// An answer.
 #[derive(Debug)]
 pub(crate) struct Reply {

@@ -6,7 +6,7 @@ use crate::aliases;
 use crate::call::{Call, Reply};
 use crate::cluster::{Cluster, Flavor, random_uuid};
 use crate::error::{ApiError, ApiResult};
-use crate::index::{SharedIndex, State};
+use crate::index::{Index, SharedIndex, State};
 use crate::mapping::{self, Fields};
 use crate::persist::{IndexMeta, ShardMeta, Versions};
 use crate::settings::{self, Access, Flat};
@@ -185,7 +185,7 @@ pub(crate) fn set_open(cluster: &Cluster, call: &Call, names: &str, open: bool) 
         if state.open != open {
             if !open {
                 // Closing flushes, so everything is there when the index opens again.
-                index.refresh(&mut state, cluster.clock.now());
+                Index::refresh(&mut state, cluster.clock.now());
             }
             state.open = open;
             state.next_term();

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::call::{Call, Params, Reply, Wait};
+use crate::call::{Call, Params, RefreshPolicy, Reply, Wait};
 use crate::cluster::{Cluster, Flavor, Target, random_id};
 use crate::create;
 use crate::error::{ApiError, ApiResult};
@@ -127,27 +127,6 @@ pub(crate) fn check_id(id: &str) -> ApiResult<()> {
     Ok(())
 }
 
-/// What `?refresh` asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RefreshPolicy {
-    None,
-    Now,
-    WaitFor,
-}
-
-impl RefreshPolicy {
-    pub(crate) fn of(params: &Params) -> ApiResult<RefreshPolicy> {
-        match params.get("refresh") {
-            None | Some("false") => Ok(RefreshPolicy::None),
-            Some("" | "true") => Ok(RefreshPolicy::Now),
-            Some("wait_for") => Ok(RefreshPolicy::WaitFor),
-            Some(other) => Err(ApiError::illegal(format!(
-                "Unknown value for refresh: [{other}]."
-            ))),
-        }
-    }
-}
-
 /// Does one write and makes it durable; the answer may have to wait for a refresh.
 fn write_one(cluster: &Cluster, index: &SharedIndex, op: WriteOp<'_>, params: &Params) -> ApiResult<Reply> {
     let policy = RefreshPolicy::of(params)?;
@@ -155,13 +134,9 @@ fn write_one(cluster: &Cluster, index: &SharedIndex, op: WriteOp<'_>, params: &P
     let mut state = index.lock_for(Access::Write)?;
     let written = cluster.with_surroundings(|around| index.write(&mut state, op, around));
     state.sync()?;
-    let written = written?;
-    let mut waits = Vec::new();
-    match policy {
-        RefreshPolicy::None => {}
-        RefreshPolicy::Now => index.refresh(&mut state, cluster.clock.now()),
-        RefreshPolicy::WaitFor => waits.push(Wait::Refresh(index.next_refresh())),
-    }
+    let (shard, written) = written?;
+    let wait = state.refresh_shard(shard, policy, cluster.clock.now())?;
+    let waits = wait.map(Wait::Refresh).into_iter().collect();
     let body = written_json(cluster.flavor, &index.name, &id, written, state.copies());
     let status = match written.result {
         "created" => 201,
@@ -309,7 +284,8 @@ fn write_found(out: &mut Vec<u8>, flavor: Flavor, index: &str, doc: &Doc, source
         doc.version, doc.seq_no, doc.term
     );
     out.extend_from_slice(numbers.as_bytes());
-    if let Some(routing) = &doc.routing {
+    // A read without the source reads no stored field at all in the engines, the routing included.
+    if let Some(routing) = doc.routing.as_ref().filter(|_| source) {
         out.extend_from_slice(b",\"_routing\":");
         write_string(out, routing);
     }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use slipstream_model::routing::ShardRouting;
 use tokio::sync::watch;
 
+use crate::call::RefreshPolicy;
 use crate::cluster::Flavor;
 use crate::dynamic;
 use crate::error::{ApiError, ApiResult};
@@ -25,8 +26,6 @@ pub(crate) struct Index {
     pub(crate) name: String,
     pub(crate) uuid: String,
     state: Mutex<State>,
-    /// Counts refreshes, for those who wait for the next one.
-    refreshed: watch::Sender<u64>,
 }
 
 /// What the lock guards.
@@ -102,7 +101,6 @@ impl Index {
             name: meta.name,
             uuid: meta.uuid,
             state: Mutex::new(state),
-            refreshed: watch::Sender::new(0),
         })
     }
 
@@ -178,13 +176,13 @@ impl Index {
         self.save(state, around)
     }
 
-    /// Does one operation; it is durable after [`State::sync`].
+    /// Does one operation, and says on which shard; it is durable after [`State::sync`].
     pub(crate) fn write(
         &self,
         state: &mut State,
         op: WriteOp<'_>,
         around: Surroundings<'_>,
-    ) -> ApiResult<Written> {
+    ) -> ApiResult<(u32, Written)> {
         let number = state.routing.shard_of(op.id, op.routing);
         let (now, gc) = (around.clock.now(), state.knobs.gc_deletes);
         let placed = |e: ApiError| self.placed(e, number);
@@ -194,7 +192,7 @@ impl Index {
             if let Some(log) = &mut state.log {
                 log.delete(number, op.id, written.seq_no, written.term, written.version);
             }
-            return Ok(written);
+            return Ok((number, written));
         };
         let fits = Json::parse(&source)
             .map_err(|e| ApiError::mapper("failed to parse").caused_by("json_parse_exception", e))
@@ -216,7 +214,7 @@ impl Index {
         if let Some(log) = &mut state.log {
             log.index(number, &doc);
         }
-        Ok(written)
+        Ok((number, written))
     }
 
     /// Says on which shard of which index something was refused.
@@ -228,36 +226,30 @@ impl Index {
     }
 
     /// Refreshes every shard.
-    pub(crate) fn refresh(&self, state: &mut State, now: u64) {
+    pub(crate) fn refresh(state: &mut State, now: u64) {
         let gc = state.knobs.gc_deletes;
         for shard in &mut state.shards {
             shard.refresh(now, gc);
         }
         state.refreshed_at = Instant::now();
-        self.refreshed.send_modify(|n| *n += 1);
     }
 
-    /// Refreshes if the index's own rhythm says so. Shards that nobody searches rest, as in the engines: a search
-    /// wakes them, and so does a write that waits to become visible.
+    /// Refreshes what the index's own rhythm says. Shards that nobody searches rest, as in the engines: a search wakes
+    /// them, and so does a write that waits to become visible.
     pub(crate) fn refresh_if_due(&self, now: u64) {
         let mut state = self.lock();
-        let Some(interval) = state.knobs.refresh else {
-            return;
-        };
+        let Some(interval) = state.knobs.refresh else { return };
         if !state.open || state.refreshed_at.elapsed() < interval {
             return;
         }
-        let (may_idle, after) = (state.knobs.may_idle, state.knobs.idle_after);
-        let waited_for = self.refreshed.receiver_count() > 0;
-        let resting = |s: &Shard| may_idle && !waited_for && s.is_idle(after);
-        if state.shards.iter().any(|s| s.is_stale() && !resting(s)) || waited_for {
-            self.refresh(&mut state, now);
+        let (gc, may_idle, after) = (state.knobs.gc_deletes, state.knobs.may_idle, state.knobs.idle_after);
+        for shard in &mut state.shards {
+            let rests = may_idle && shard.is_idle(after) && !shard.is_awaited();
+            if shard.wants_refresh() && !rests {
+                shard.refresh(now, gc);
+            }
         }
-    }
-
-    /// A promise of the next refresh.
-    pub(crate) fn next_refresh(&self) -> watch::Receiver<u64> {
-        self.refreshed.subscribe()
+        state.refreshed_at = Instant::now();
     }
 }
 
@@ -273,6 +265,25 @@ impl State {
         self.log
             .as_mut()
             .map_or(Ok(()), |log| log.sync().map_err(|e| ApiError::storage(&e)))
+    }
+
+    /// Does what `?refresh` asks for on one shard; an answer that has to wait gets a promise.
+    pub(crate) fn refresh_shard(
+        &mut self,
+        number: u32,
+        policy: RefreshPolicy,
+        now: u64,
+    ) -> ApiResult<Option<watch::Receiver<u64>>> {
+        let gc = self.knobs.gc_deletes;
+        let shard = self.shard(number)?;
+        match policy {
+            RefreshPolicy::None => Ok(None),
+            RefreshPolicy::WaitFor => Ok(Some(shard.next_refresh())),
+            RefreshPolicy::Now => {
+                shard.refresh(now, gc);
+                Ok(None)
+            }
+        }
     }
 
     /// Puts the settings in place and what is read out of them.

@@ -66,6 +66,7 @@ fn of_cluster(cluster: &Cluster, call: &Call, segments: &[&str]) -> Option<ApiRe
             Ok(Reply::json(&serde_json::json!({})))
         }
         [name] if get => create::get(cluster, call, name),
+        [name] if put => create::create(cluster, call, name),
         _ => return None,
     })
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use tokio::sync::watch;
+
 use crate::error::{ApiError, ApiResult};
 
 /// One document as one operation left it.
@@ -86,6 +88,8 @@ pub(crate) struct Shard {
     view: Arc<View>,
     searched: Instant,
     bytes: u64,
+    /// Counts refreshes, for those who wait for the next one.
+    refreshed: watch::Sender<u64>,
 }
 
 enum Current {
@@ -107,6 +111,7 @@ impl Shard {
             view: Arc::default(),
             searched: Instant::now(),
             bytes: 0,
+            refreshed: watch::Sender::new(0),
         }
     }
 
@@ -281,11 +286,13 @@ impl Shard {
         self.tombs.insert(id, Tombstone { version, at: now });
     }
 
-    /// Makes everything so far visible to searches; says whether there was anything. Tombstones that no longer count
-    /// are forgotten on the way, as the engines do.
-    pub(crate) fn refresh(&mut self, now: u64, gc: Duration) -> bool {
+    /// Makes everything so far visible to searches. Tombstones that no longer count are forgotten on the way, as the
+    /// engines do; and as there, a refresh counts even if it had nothing to show.
+    pub(crate) fn refresh(&mut self, now: u64, gc: Duration) {
+        self.counters.refreshes += 1;
+        self.refreshed.send_modify(|n| *n += 1);
         if self.changed.is_empty() {
-            return false;
+            return;
         }
         // A point in time that holds the picture keeps it: the shard goes on with a copy.
         let view = Arc::make_mut(&mut self.view);
@@ -300,13 +307,21 @@ impl Shard {
         }
         self.tombs
             .retain(|_, tomb| u128::from(now.saturating_sub(tomb.at)) <= gc.as_millis());
-        self.counters.refreshes += 1;
-        true
     }
 
-    /// Whether a refresh would show anything new.
-    pub(crate) fn is_stale(&self) -> bool {
-        !self.changed.is_empty()
+    /// Whether a scheduled refresh has anything to do.
+    pub(crate) fn wants_refresh(&self) -> bool {
+        !self.changed.is_empty() || self.is_awaited()
+    }
+
+    /// Whether anybody waits for the next refresh.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.refreshed.receiver_count() > 0
+    }
+
+    /// A promise of the next refresh.
+    pub(crate) fn next_refresh(&self) -> watch::Receiver<u64> {
+        self.refreshed.subscribe()
     }
 
     /// Whether nobody has searched the shard for that long.
@@ -386,8 +401,7 @@ mod tests {
         let mut shard = Shard::new("h".into(), 1);
         put(&mut shard, "a", Expect::Any).unwrap();
         assert!(shard.view().docs.is_empty());
-        assert!(shard.refresh(0, GC));
-        assert!(!shard.refresh(0, GC));
+        shard.refresh(0, GC);
         let held = Arc::clone(shard.view());
         put(&mut shard, "a", Expect::Any).unwrap();
         shard.refresh(0, GC);

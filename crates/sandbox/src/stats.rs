@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::call::{Call, Reply};
 use crate::cluster::Cluster;
 use crate::error::{ApiError, ApiResult};
+use crate::index::Index;
 use crate::settings::Access;
 use crate::shard::{Counters, Shard};
 
@@ -195,7 +196,7 @@ pub(crate) fn maintain(cluster: &Cluster, call: &Call, names: &str, what: Mainte
             return Err(target.index.closed());
         }
         match what {
-            Maintenance::Refresh => target.index.refresh(&mut state, cluster.clock.now()),
+            Maintenance::Refresh => Index::refresh(&mut state, cluster.clock.now()),
             Maintenance::Flush => state.shards.iter_mut().for_each(|s| s.counters.flushes += 1),
             Maintenance::ForceMerge => {}
         }

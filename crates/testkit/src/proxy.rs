@@ -52,7 +52,7 @@ struct Line {
 
 /// A running proxy in front of one address.
 #[derive(Debug)]
-pub struct ProxyHandle {
+pub struct Proxy {
     address: SocketAddr,
     conditions: watch::Sender<Conditions>,
     lines: Arc<[Line; 2]>,
@@ -60,17 +60,28 @@ pub struct ProxyHandle {
     task: JoinHandle<()>,
 }
 
-impl ProxyHandle {
-    /// Listens on a free port of 127.0.0.1 and forwards every connection to `target`, `HOST:PORT`. The target need
-    /// not be there yet.
-    pub async fn start(target: impl Into<String>) -> io::Result<Self> {
+impl Proxy {
+    /// Listens on a free port of 127.0.0.1 and forwards every connection to `target`, which need not be there yet.
+    pub async fn start(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
         let (conditions, watched) = watch::channel(Conditions::default());
         let lines = Arc::<[Line; 2]>::default();
         let connections = Arc::<AtomicU64>::default();
-        let task = tokio::spawn(accept(listener, target.into(), watched, lines.clone(), connections.clone()));
-        Ok(Self { address, conditions, lines, connections, task })
+        let task = tokio::spawn(accept(
+            listener,
+            target,
+            watched,
+            lines.clone(),
+            connections.clone(),
+        ));
+        Ok(Self {
+            address,
+            conditions,
+            lines,
+            connections,
+            task,
+        })
     }
 
     /// Where to connect instead of the target.
@@ -88,7 +99,7 @@ impl ProxyHandle {
         self.change(|conditions| conditions.bytes_per_second = bytes_per_second.map(|cap| cap.max(1)));
     }
 
-    /// Resets every connection, and every new one right after it is made, until [`ProxyHandle::resume`].
+    /// Resets every connection, and every new one right after it is made, until [`Proxy::resume`].
     pub fn cut(&self) {
         self.change(|conditions| {
             conditions.cut = true;
@@ -96,7 +107,7 @@ impl ProxyHandle {
         });
     }
 
-    /// Keeps connections open and accepts new ones, but lets no byte pass until [`ProxyHandle::resume`].
+    /// Keeps connections open and accepts new ones, but lets no byte pass until [`Proxy::resume`].
     pub fn stall(&self) {
         self.change(|conditions| conditions.stalled = true);
     }
@@ -115,7 +126,12 @@ impl ProxyHandle {
 
     /// Ends every trouble: the link is perfect again.
     pub fn resume(&self) {
-        self.change(|conditions| *conditions = Conditions { cuts: conditions.cuts, ..Conditions::default() });
+        self.change(|conditions| {
+            *conditions = Conditions {
+                cuts: conditions.cuts,
+                ..Conditions::default()
+            }
+        });
     }
 
     /// Bytes delivered to the target so far.
@@ -138,7 +154,7 @@ impl ProxyHandle {
     }
 }
 
-impl Drop for ProxyHandle {
+impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -146,7 +162,7 @@ impl Drop for ProxyHandle {
 
 async fn accept(
     listener: TcpListener,
-    target: String,
+    target: SocketAddr,
     conditions: watch::Receiver<Conditions>,
     lines: Arc<[Line; 2]>,
     connections: Arc<AtomicU64>,
@@ -157,7 +173,7 @@ async fn accept(
             accepted = listener.accept() => {
                 let Ok((client, _)) = accepted else { continue };
                 let number = connections.fetch_add(1, Ordering::Relaxed);
-                open.spawn(connection(client, target.clone(), conditions.clone(), lines.clone(), number));
+                open.spawn(connection(client, target, conditions.clone(), lines.clone(), number));
             }
             Some(_) = open.join_next() => {}
         }
@@ -166,7 +182,7 @@ async fn accept(
 
 async fn connection(
     client: TcpStream,
-    target: String,
+    target: SocketAddr,
     conditions: watch::Receiver<Conditions>,
     lines: Arc<[Line; 2]>,
     number: u64,
@@ -177,12 +193,20 @@ async fn connection(
     let _ = client.set_nodelay(true);
     let _ = client.set_zero_linger();
     let forwarded = async {
-        let Ok(server) = TcpStream::connect(&target).await else { return };
+        let Ok(server) = TcpStream::connect(target).await else {
+            return;
+        };
         let _ = server.set_nodelay(true);
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         let up = pump(from_client, to_server, conditions.clone(), &lines[0], number * 2);
-        let down = pump(from_server, to_client, conditions.clone(), &lines[1], number * 2 + 1);
+        let down = pump(
+            from_server,
+            to_client,
+            conditions.clone(),
+            &lines[1],
+            number * 2 + 1,
+        );
         // Either direction may end by a clean half-close while the other goes on; an error ends both.
         let _ = tokio::try_join!(up, down);
     };
@@ -201,7 +225,10 @@ async fn pump(
 ) -> io::Result<()> {
     let (sender, receiver) = mpsc::channel(CHUNKS_IN_FLIGHT);
     let delayed = conditions.clone();
-    tokio::try_join!(receive(from, sender, delayed), deliver(to, receiver, conditions, line, stream))?;
+    tokio::try_join!(
+        receive(from, sender, delayed),
+        deliver(to, receiver, conditions, line, stream)
+    )?;
     Ok(())
 }
 
@@ -240,7 +267,9 @@ async fn deliver(
         match now.corruption {
             None => damage = None,
             Some(corruption) => {
-                damage.get_or_insert_with(|| Damage::new(corruption, stream)).apply(&mut bytes);
+                damage
+                    .get_or_insert_with(|| Damage::new(corruption, stream))
+                    .apply(&mut bytes);
             }
         }
         to.write_all(&bytes).await?;
@@ -273,7 +302,11 @@ impl Damage {
     fn new(corruption: Corruption, stream: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(corruption.seed);
         random.set_stream(stream);
-        let mut damage = Self { random, probability: corruption.probability.clamp(0.0, 1.0), gap: 0 };
+        let mut damage = Self {
+            random,
+            probability: corruption.probability.clamp(0.0, 1.0),
+            gap: 0,
+        };
         damage.draw();
         damage
     }
@@ -285,7 +318,10 @@ impl Damage {
 
     fn apply(&mut self, bytes: &mut [u8]) {
         let mut at = 0;
-        while let Some(byte) = usize::try_from(self.gap).ok().and_then(|gap| bytes.get_mut(at + gap)) {
+        while let Some(byte) = usize::try_from(self.gap)
+            .ok()
+            .and_then(|gap| bytes.get_mut(at + gap))
+        {
             *byte ^= 1 << self.random.random_range(0..8);
             at += self.gap as usize + 1;
             self.draw();
@@ -298,9 +334,9 @@ impl Damage {
 mod tests {
     use super::*;
 
-    async fn echo() -> (String, JoinHandle<()>) {
+    async fn echo() -> (SocketAddr, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
+        let address = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 tokio::spawn(async move {
@@ -322,7 +358,7 @@ mod tests {
     #[tokio::test]
     async fn bytes_pass_unchanged_and_are_counted() {
         let (target, _echo) = echo().await;
-        let proxy = ProxyHandle::start(target).await.unwrap();
+        let proxy = Proxy::start(target).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         let sent: Vec<u8> = (0..1_000_000_u32).map(|n| n as u8).collect();
         let (mut from, mut to) = stream.split();
@@ -337,18 +373,22 @@ mod tests {
     #[tokio::test]
     async fn latency_delays_both_ways() {
         let (target, _echo) = echo().await;
-        let proxy = ProxyHandle::start(target).await.unwrap();
+        let proxy = Proxy::start(target).await.unwrap();
         proxy.set_latency(Duration::from_millis(40));
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         let clock = Instant::now();
         round_trip(&mut stream, b"hello").await.unwrap();
-        assert!(clock.elapsed() >= Duration::from_millis(80), "{:?}", clock.elapsed());
+        assert!(
+            clock.elapsed() >= Duration::from_millis(80),
+            "{:?}",
+            clock.elapsed()
+        );
     }
 
     #[tokio::test]
     async fn bandwidth_is_shared_by_connections() {
         let (target, _echo) = echo().await;
-        let proxy = ProxyHandle::start(target).await.unwrap();
+        let proxy = Proxy::start(target).await.unwrap();
         proxy.set_bandwidth(Some(100_000));
         let mut one = TcpStream::connect(proxy.address()).await.unwrap();
         let mut two = TcpStream::connect(proxy.address()).await.unwrap();
@@ -356,13 +396,17 @@ mod tests {
         let block = [7; 20_000];
         let (first, second) = tokio::join!(round_trip(&mut one, &block), round_trip(&mut two, &block));
         assert!(first.is_ok() && second.is_ok());
-        assert!(clock.elapsed() >= Duration::from_millis(390), "{:?}", clock.elapsed());
+        assert!(
+            clock.elapsed() >= Duration::from_millis(390),
+            "{:?}",
+            clock.elapsed()
+        );
     }
 
     #[tokio::test]
     async fn a_cut_ends_connections_and_refuses_new_ones_until_resumed() {
         let (target, _echo) = echo().await;
-        let proxy = ProxyHandle::start(target).await.unwrap();
+        let proxy = Proxy::start(target).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         round_trip(&mut stream, b"up").await.unwrap();
         proxy.cut();
@@ -378,7 +422,7 @@ mod tests {
     #[tokio::test]
     async fn a_disconnect_hits_open_connections_only() {
         let (target, _echo) = echo().await;
-        let proxy = ProxyHandle::start(target).await.unwrap();
+        let proxy = Proxy::start(target).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         round_trip(&mut stream, b"up").await.unwrap();
         proxy.disconnect();
@@ -390,7 +434,7 @@ mod tests {
     #[tokio::test]
     async fn a_stall_lets_nothing_through_and_loses_nothing() {
         let (target, _echo) = echo().await;
-        let proxy = ProxyHandle::start(target).await.unwrap();
+        let proxy = Proxy::start(target).await.unwrap();
         let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
         proxy.stall();
         stream.write_all(b"late").await.unwrap();
@@ -404,7 +448,10 @@ mod tests {
 
     #[test]
     fn corruption_repeats_with_its_seed_and_ignores_chunks() {
-        let corruption = Corruption { probability: 0.01, seed: 7 };
+        let corruption = Corruption {
+            probability: 0.01,
+            seed: 7,
+        };
         let (mut whole, mut pieces) = (vec![0; 100_000], vec![0; 100_000]);
         Damage::new(corruption, 3).apply(&mut whole);
         let mut damage = Damage::new(corruption, 3);

@@ -19,7 +19,12 @@ async fn starts_and_restarts(release: Release) {
     // Not `GET /`: the zip of Elasticsearch 8 lacks the module that answers it.
     let (_, nodes) = client.get("/_nodes/_local?filter_path=nodes.*.version").await;
     let (major, minor, patch) = release.version();
-    assert!(nodes.to_string().contains(&format!("\"{major}.{minor}.{patch}\"")), "{release}: {nodes}");
+    assert!(
+        nodes
+            .to_string()
+            .contains(&format!("\"{major}.{minor}.{patch}\"")),
+        "{release}: {nodes}"
+    );
 
     let settings = json!({"settings": {"number_of_shards": 1, "number_of_replicas": 0}});
     assert_eq!(client.put("/kept", &settings).await.0, 200);

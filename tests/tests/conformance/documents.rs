@@ -13,7 +13,8 @@ cases![
     reads_are_realtime_and_searches_wait_for_a_refresh,
     refresh_parameters_make_writes_visible,
     scheduled_refresh_shows_writes,
-    refresh_counts_move_only_with_something_to_show,
+    every_refresh_counts,
+    a_write_refreshes_its_own_shard_only,
     routing_decides_the_shard,
     routed_documents_need_their_routing,
     mget_tells_present_from_absent,
@@ -107,7 +108,7 @@ async fn scheduled_refresh_shows_writes(c: Arc<Context>) {
     .await;
 }
 
-async fn refresh_counts_move_only_with_something_to_show(c: Arc<Context>) {
+async fn every_refresh_counts(c: Arc<Context>) {
     c.create(json!({"refresh_interval": -1}), json!({})).await;
     let total = async || {
         c.shard_stats(0).await["refresh"]["external_total"]
@@ -122,9 +123,18 @@ async fn refresh_counts_move_only_with_something_to_show(c: Arc<Context>) {
     c.refresh().await;
     assert_eq!(
         total().await,
-        after,
-        "a refresh without anything new counts nothing"
+        after + 1,
+        "one without anything new counts too"
     );
+}
+
+async fn a_write_refreshes_its_own_shard_only(c: Arc<Context>) {
+    c.create(json!({"number_of_shards": 5, "refresh_interval": -1}), json!({})).await;
+    let elsewhere = |id: &String| expected_shard(id) != expected_shard("a");
+    let other = (0..).map(|n| format!("d{n}")).find(elsewhere).expect("an id");
+    c.put_ok(&format!("/_doc/{other}"), json!({})).await;
+    c.put_ok("/_doc/a?refresh=true", json!({})).await;
+    assert_eq!(ids(&c.search("", json!({})).await), ["a"]);
 }
 
 async fn routing_decides_the_shard(c: Arc<Context>) {
@@ -202,8 +212,10 @@ async fn mget_tells_present_from_absent(c: Arc<Context>) {
     assert_eq!((&docs[1]["found"], docs[1].get("error")), (&json!(false), None));
     assert_eq!(
         (&docs[2]["found"], docs[2].get("_source"), &docs[2]["_routing"]),
-        (&json!(true), None, &json!("q"))
+        (&json!(true), None, &Value::Null)
     );
+    let (_, answer) = c.post("/_mget", json!({"docs": [{"_id": "b", "routing": "q"}]})).await;
+    assert_eq!(answer["docs"][0]["_routing"], "q", "a read without the source has no routing, one with it has");
     let missing = format!("{}-missing", c.index);
     let (status, answer) =
         c.es.post("/_mget", &json!({"docs": [{"_index": missing, "_id": "a"}]}))

@@ -32,8 +32,15 @@ pub(super) async fn compare(leader: &Side, follower: &Side, found: &mut Differen
     }
 }
 
-fn compare_documents(leader: &HashMap<Key, Document>, follower: &HashMap<Key, Document>, found: &mut Differences) {
-    let mut keys: Vec<&Key> = leader.keys().chain(follower.keys().filter(|key| !leader.contains_key(*key))).collect();
+fn compare_documents(
+    leader: &HashMap<Key, Document>,
+    follower: &HashMap<Key, Document>,
+    found: &mut Differences,
+) {
+    let mut keys: Vec<&Key> = leader
+        .keys()
+        .chain(follower.keys().filter(|key| !leader.contains_key(*key)))
+        .collect();
     keys.sort_unstable();
     for key in keys {
         let name = || match &key.1 {
@@ -50,7 +57,8 @@ fn compare_documents(leader: &HashMap<Key, Document>, follower: &HashMap<Key, Do
                 let source = if ours.source == theirs.source {
                     String::new()
                 } else {
-                    let text = |document: &Document| document.source.as_deref().map_or("none".into(), excerpt);
+                    let text =
+                        |document: &Document| document.source.as_deref().map_or("none".into(), excerpt);
                     format!(" source {} against {}", text(ours), text(theirs))
                 };
                 format!("{} differs:{version}{source}", name())
@@ -67,14 +75,19 @@ async fn read(side: &Side) -> Result<HashMap<Key, Document>, ReadError> {
     ask(side, "POST", format!("/{index}/_refresh"), None).await?;
     let path = format!("/{index}/_settings/index.number_of_shards?flat_settings=true");
     let answer = ask(side, "GET", path.clone(), None).await?;
-    let shards = shard_count(&answer).ok_or_else(|| ReadError::Odd { path, what: excerpt(&answer) })?;
+    let shards = shard_count(&answer).ok_or_else(|| ReadError::Odd {
+        path,
+        what: excerpt(&answer),
+    })?;
     let mut documents = HashMap::new();
     for shard in 0..shards {
         read_shard(side, &index, shard, &mut documents).await?;
     }
     let path = format!("/{index}/_count");
     let answer = ask(side, "GET", path.clone(), None).await?;
-    let count = serde_json::from_slice::<serde_json::Value>(&answer).ok().and_then(|answer| answer["count"].as_u64());
+    let count = serde_json::from_slice::<serde_json::Value>(&answer)
+        .ok()
+        .and_then(|answer| answer["count"].as_u64());
     if count != Some(documents.len() as u64) {
         let what = format!("{} documents were read, but it counts {count:?}", documents.len());
         return Err(ReadError::Odd { path, what });
@@ -102,11 +115,20 @@ async fn read_shard(
             "track_total_hits": false, "query": {"range": {"_seq_no": {"gt": after}}},
         });
         let answer = ask(side, "POST", path.clone(), Some(query.to_string())).await?;
-        let page = parse(&answer).map_err(|source| ReadError::Malformed { path: path.clone(), source })?;
-        let odd = |what: String| ReadError::Odd { path: path.clone(), what };
+        let page = parse(&answer).map_err(|source| ReadError::Malformed {
+            path: path.clone(),
+            source,
+        })?;
+        let odd = |what: String| ReadError::Odd {
+            path: path.clone(),
+            what,
+        };
         // A shard that did not answer looks like an empty one otherwise.
         if page.complete != Some(true) {
-            return Err(odd(format!("the shard did not answer in full: {}", excerpt(&answer))));
+            return Err(odd(format!(
+                "the shard did not answer in full: {}",
+                excerpt(&answer)
+            )));
         }
         let full = page.hits.len() == PAGE;
         for hit in page.hits {
@@ -116,7 +138,9 @@ async fn read_shard(
             }
             after = hit.seq_no;
             if documents.insert(hit.key, hit.document).is_some() {
-                return Err(odd(format!("a document shows twice, again at sequence number {after}")));
+                return Err(odd(format!(
+                    "a document shows twice, again at sequence number {after}"
+                )));
             }
         }
         if !full {
@@ -125,10 +149,23 @@ async fn read_shard(
     }
 }
 
-async fn ask(side: &Side, method: &'static str, path: String, body: Option<String>) -> Result<Vec<u8>, ReadError> {
+async fn ask(
+    side: &Side,
+    method: &'static str,
+    path: String,
+    body: Option<String>,
+) -> Result<Vec<u8>, ReadError> {
     let body = body.map(|body| ("application/json", body.into_bytes()));
     let (status, answer) = side.client.try_send(method, &path, body).await?;
-    if status == 200 { Ok(answer) } else { Err(ReadError::Refused { path, status, body: excerpt(&answer) }) }
+    if status == 200 {
+        Ok(answer)
+    } else {
+        Err(ReadError::Refused {
+            path,
+            status,
+            body: excerpt(&answer),
+        })
+    }
 }
 
 struct Page {
@@ -162,7 +199,10 @@ fn parse(answer: &[u8]) -> Result<Page, scan::Malformed> {
             _ => {}
         }
     }
-    Ok(Page { complete: complete.map(|complete| complete && !timed_out), hits })
+    Ok(Page {
+        complete: complete.map(|complete| complete && !timed_out),
+        hits,
+    })
 }
 
 fn parse_hit(hit: &[u8]) -> Result<Option<Hit>, scan::Malformed> {
@@ -196,7 +236,11 @@ mod tests {
         );
         let page = parse(answer.as_bytes()).unwrap();
         assert_eq!(page.complete, Some(true));
-        page.hits.into_iter().flatten().map(|hit| (hit.key, hit.document)).collect()
+        page.hits
+            .into_iter()
+            .flatten()
+            .map(|hit| (hit.key, hit.document))
+            .collect()
     }
 
     fn differences(leader: &HashMap<Key, Document>, follower: &HashMap<Key, Document>) -> Vec<String> {
@@ -212,7 +256,10 @@ mod tests {
         for other in ["{\"a\": 1.0}", "{\"a\" : 1}", "{\"a\" : 1.00}"] {
             let found = differences(&ours, &page(other, 3));
             assert_eq!(found.len(), 1, "{found:?}");
-            assert!(found[0].contains("\"é\" routed by \"r\"") && found[0].contains(other), "{found:?}");
+            assert!(
+                found[0].contains("\"é\" routed by \"r\"") && found[0].contains(other),
+                "{found:?}"
+            );
         }
     }
 
@@ -226,14 +273,23 @@ mod tests {
 
     #[test]
     fn a_silent_shard_is_not_an_empty_one() {
-        let answer = br#"{"timed_out":false,"_shards":{"total":0,"successful":0,"failed":0},"hits":{"hits":[]}}"#;
+        let answer =
+            br#"{"timed_out":false,"_shards":{"total":0,"successful":0,"failed":0},"hits":{"hits":[]}}"#;
         assert_eq!(parse(answer).unwrap().complete, Some(false));
     }
 
     #[test]
     fn the_list_ends_at_twenty() {
         let many: HashMap<Key, Document> = (0..50)
-            .map(|n| ((n.to_string(), None), Document { version: 1, source: None }))
+            .map(|n| {
+                (
+                    (n.to_string(), None),
+                    Document {
+                        version: 1,
+                        source: None,
+                    },
+                )
+            })
             .collect();
         let found = differences(&many, &HashMap::new());
         assert_eq!(found.len(), 21);

@@ -42,7 +42,10 @@ const OWN: [&str; 25] = [
 const IMPLIED: [(&str, &str); 1] = [("index.replication.type", "DOCUMENT")];
 
 pub(super) async fn compare(leader: &Side, follower: &Side, found: &mut Differences) {
-    for (what, path, part) in [("mapping", "_mapping", "mappings"), ("aliases", "_alias", "aliases")] {
+    for (what, path, part) in [
+        ("mapping", "_mapping", "mappings"),
+        ("aliases", "_alias", "aliases"),
+    ] {
         if let Some((ours, theirs)) = both(leader, follower, path, part, found).await {
             compare_values(what, &ours, &theirs, found);
         }
@@ -70,22 +73,45 @@ async fn read(side: &Side, path: &str, part: &str) -> Result<Value, ReadError> {
     let path = format!("/{}/{path}", escape(&side.index));
     let (status, body) = side.client.try_send("GET", &path, None).await?;
     if status != 200 {
-        return Err(ReadError::Refused { path, status, body: excerpt(&body) });
+        return Err(ReadError::Refused {
+            path,
+            status,
+            body: excerpt(&body),
+        });
     }
     // The answer is keyed by the index's name, which is another one where an alias was asked for.
     let answer: Option<Map<String, Value>> = serde_json::from_slice(&body).ok();
-    let part = answer.and_then(|answer| answer.into_iter().next()).and_then(|(_, mut index)| {
-        index.get_mut(part).map(Value::take)
-    });
-    part.ok_or_else(|| ReadError::Odd { path, what: excerpt(&body) })
+    let part = answer
+        .and_then(|answer| answer.into_iter().next())
+        .and_then(|(_, mut index)| index.get_mut(part).map(Value::take));
+    part.ok_or_else(|| ReadError::Odd {
+        path,
+        what: excerpt(&body),
+    })
 }
 
 fn travelling(settings: &Value) -> Value {
     let mut kept: Map<String, Value> = settings.as_object().cloned().unwrap_or_default();
-    let own = |name: &str| OWN.iter().any(|own| if own.ends_with('.') { name.starts_with(own) } else { name == *own });
-    kept.retain(|name, value| !own(name) && !IMPLIED.iter().any(|(implied, usual)| name == implied && value == usual));
+    let own = |name: &str| {
+        OWN.iter().any(|own| {
+            if own.ends_with('.') {
+                name.starts_with(own)
+            } else {
+                name == *own
+            }
+        })
+    };
+    kept.retain(|name, value| {
+        !own(name)
+            && !IMPLIED
+                .iter()
+                .any(|(implied, usual)| name == implied && value == usual)
+    });
     // With automatic replicas their number is each cluster's own.
-    if kept.get("index.auto_expand_replicas").is_some_and(|value| value != "false") {
+    if kept
+        .get("index.auto_expand_replicas")
+        .is_some_and(|value| value != "false")
+    {
         kept.remove("index.number_of_replicas");
     }
     Value::Object(kept)

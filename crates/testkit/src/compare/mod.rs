@@ -52,17 +52,19 @@ pub enum ReadError {
     },
 }
 
-/// One of the two indices to compare.
+/// One of the two indices.
 #[derive(Debug, Clone)]
-pub struct Side {
+struct Side {
     client: Es,
     index: String,
 }
 
 impl Side {
-    /// The index `index` on the server at `url`.
-    pub fn new(url: &str, index: &str) -> Self {
-        Self { client: Es::new(url), index: index.to_owned() }
+    fn new(client: &Es, index: &str) -> Self {
+        Self {
+            client: client.clone(),
+            index: index.to_owned(),
+        }
     }
 }
 
@@ -72,28 +74,29 @@ impl fmt::Display for Side {
     }
 }
 
-/// Compares everything and lists the first 20 differences for a human; empty means equal.
-pub async fn differences(leader: &Side, follower: &Side) -> Vec<String> {
+/// Compares everything and lists the first 20 differences for a human; empty means equal. Both indices are refreshed.
+///
+/// Compare while nobody writes: the two sides are not read at the same moment.
+pub async fn indices(leader: &Es, leader_index: &str, follower: &Es, follower_index: &str) -> Vec<String> {
+    let (leader, follower) = (
+        Side::new(leader, leader_index),
+        Side::new(follower, follower_index),
+    );
     let mut found = Differences::default();
-    metadata::compare(leader, follower, &mut found).await;
-    documents::compare(leader, follower, &mut found).await;
+    metadata::compare(&leader, &follower, &mut found).await;
+    documents::compare(&leader, &follower, &mut found).await;
     found.listed()
 }
 
-/// Compares documents only.
-pub async fn document_differences(leader: &Side, follower: &Side) -> Vec<String> {
+/// The same for documents only.
+pub async fn documents(leader: &Es, leader_index: &str, follower: &Es, follower_index: &str) -> Vec<String> {
+    let (leader, follower) = (
+        Side::new(leader, leader_index),
+        Side::new(follower, follower_index),
+    );
     let mut found = Differences::default();
-    documents::compare(leader, follower, &mut found).await;
+    documents::compare(&leader, &follower, &mut found).await;
     found.listed()
-}
-
-/// The same as [`differences`] in the form that [`crate::client::eventually`] polls.
-pub async fn equal(leader: &Side, follower: &Side) -> Result<(), String> {
-    let found = differences(leader, follower).await;
-    if found.is_empty() {
-        return Ok(());
-    }
-    Err(format!("{leader} and {follower} differ:\n  {}", found.join("\n  ")))
 }
 
 /// Collects differences, the first ones word by word, the others as a number.
@@ -137,5 +140,9 @@ impl Differences {
 fn excerpt(bytes: &[u8]) -> String {
     const LIMIT: usize = 300;
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LIMIT)]).into_owned();
-    if bytes.len() > LIMIT { format!("{text}… ({} bytes)", bytes.len()) } else { text }
+    if bytes.len() > LIMIT {
+        format!("{text}… ({} bytes)", bytes.len())
+    } else {
+        text
+    }
 }

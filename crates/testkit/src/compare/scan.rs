@@ -13,13 +13,16 @@ pub struct Malformed {
 }
 
 /// The members of an object: decoded keys and the values' bytes, without blanks around them.
-pub fn members(object: &[u8]) -> Result<Vec<(String, &[u8])>, Malformed> {
+pub(super) fn members(object: &[u8]) -> Result<Vec<(String, &[u8])>, Malformed> {
     let mut scanner = Scanner { text: object, at: 0 };
     let mut members = Vec::new();
     scanner.items(b'{', b'}', |scanner| {
         let start = scanner.at;
         let key = serde_json::from_slice(scanner.value()?);
-        let key = key.map_err(|_| Malformed { at: start, expected: "a string as key" })?;
+        let key = key.map_err(|_| Malformed {
+            at: start,
+            expected: "a string as key",
+        })?;
         scanner.blanks();
         scanner.expect(b':', "a colon")?;
         scanner.blanks();
@@ -30,7 +33,7 @@ pub fn members(object: &[u8]) -> Result<Vec<(String, &[u8])>, Malformed> {
 }
 
 /// The elements of an array: their bytes, without blanks around them.
-pub fn elements(array: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
+pub(super) fn elements(array: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
     let mut scanner = Scanner { text: array, at: 0 };
     let mut elements = Vec::new();
     scanner.items(b'[', b']', |scanner| {
@@ -41,8 +44,10 @@ pub fn elements(array: &[u8]) -> Result<Vec<&[u8]>, Malformed> {
 }
 
 /// The value of one member, if the object has it.
-pub fn member<'a>(object: &'a [u8], key: &str) -> Result<Option<&'a [u8]>, Malformed> {
-    Ok(members(object)?.into_iter().find_map(|(name, value)| (name == key).then_some(value)))
+pub(super) fn member<'a>(object: &'a [u8], key: &str) -> Result<Option<&'a [u8]>, Malformed> {
+    Ok(members(object)?
+        .into_iter()
+        .find_map(|(name, value)| (name == key).then_some(value)))
 }
 
 struct Scanner<'a> {
@@ -95,7 +100,12 @@ impl<'a> Scanner<'a> {
                     continue;
                 }
                 Some(byte) if !b",:}] \t\r\n".contains(&byte) => self.scalar(),
-                _ => return Err(Malformed { at: self.at, expected: "a value" }),
+                _ => {
+                    return Err(Malformed {
+                        at: self.at,
+                        expected: "a value",
+                    });
+                }
             }
             if depth == 0 {
                 return Ok(&self.text[start..self.at]);
@@ -113,14 +123,22 @@ impl<'a> Scanner<'a> {
                 }
                 Some(b'\\') => self.at += 2,
                 Some(_) => self.at += 1,
-                None => return Err(Malformed { at: self.at, expected: "the end of a string" }),
+                None => {
+                    return Err(Malformed {
+                        at: self.at,
+                        expected: "the end of a string",
+                    });
+                }
             }
         }
     }
 
     /// A number, `true`, `false` or `null`.
     fn scalar(&mut self) {
-        while self.peek().is_some_and(|byte| !b",:}]{[\" \t\r\n".contains(&byte)) {
+        while self
+            .peek()
+            .is_some_and(|byte| !b",:}]{[\" \t\r\n".contains(&byte))
+        {
             self.at += 1;
         }
     }
@@ -133,7 +151,10 @@ impl<'a> Scanner<'a> {
 
     fn expect(&mut self, byte: u8, expected: &'static str) -> Result<(), Malformed> {
         if self.peek() != Some(byte) {
-            return Err(Malformed { at: self.at, expected });
+            return Err(Malformed {
+                at: self.at,
+                expected,
+            });
         }
         self.at += 1;
         Ok(())
@@ -150,7 +171,8 @@ mod tests {
 
     #[test]
     fn values_keep_their_very_bytes() {
-        let text = br#" { "a" : {"x": [1, {"y":"}]"}], "z" : "\"\\" } , "b\u0041": 1e308,"c":[ ] , "d" :null} "#;
+        let text =
+            br#" { "a" : {"x": [1, {"y":"}]"}], "z" : "\"\\" } , "b\u0041": 1e308,"c":[ ] , "d" :null} "#;
         let found = members(text).unwrap();
         let found: Vec<(&str, &[u8])> = found.iter().map(|(key, value)| (key.as_str(), *value)).collect();
         assert_eq!(
@@ -168,7 +190,10 @@ mod tests {
 
     #[test]
     fn arrays_fall_into_elements() {
-        assert_eq!(elements(b"[1 ,\"a,b\",[2,3],{\n}]").unwrap(), [b"1".as_slice(), b"\"a,b\"", b"[2,3]", b"{\n}"]);
+        assert_eq!(
+            elements(b"[1 ,\"a,b\",[2,3],{\n}]").unwrap(),
+            [b"1".as_slice(), b"\"a,b\"", b"[2,3]", b"{\n}"]
+        );
         assert!(elements(b" [ ] ").unwrap().is_empty());
     }
 
@@ -176,7 +201,11 @@ mod tests {
     fn cut_off_text_is_refused() {
         let whole = br#"{"a":{"b":[1,"x"]},"c":2}"#;
         for length in 0..whole.len() {
-            assert!(members(&whole[..length]).is_err(), "{}", String::from_utf8_lossy(&whole[..length]));
+            assert!(
+                members(&whole[..length]).is_err(),
+                "{}",
+                String::from_utf8_lossy(&whole[..length])
+            );
         }
         assert!(members(whole).is_ok());
     }

@@ -1,0 +1,89 @@
+//! The command line.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use clap::{Parser, ValueEnum};
+use slipstream_testkit::servers::Release;
+
+use crate::sections::Section;
+
+/// Measures slipstream between two real clusters on this machine.
+#[derive(Debug, Parser)]
+#[command(name = "slipstream-bench", version)]
+pub(crate) struct Args {
+    /// Run all sections in small, to see that they work. The numbers mean nothing
+    #[arg(long)]
+    quick: bool,
+    /// Measure only this; may be given several times
+    #[arg(long, value_enum, value_name = "NAME")]
+    section: Vec<Section>,
+    /// Documents that bootstrap, instead of each section's own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..=5_000_000))]
+    pub(crate) docs: Option<u64>,
+    /// Samples of each measurement, instead of the plan's own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=50))]
+    pub(crate) samples: Option<u64>,
+    /// Leader and target
+    #[arg(long, value_name = "LEADER,TARGET", default_value = "opensearch-2.19.1,opensearch-2.19.1", value_parser = pair)]
+    pub(crate) pair: (Release, Release),
+    /// The agents' binary, instead of the `slipstream` beside this program
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
+    /// Also write the report to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+}
+
+impl Args {
+    /// Whether the numbers are only to show that everything works.
+    pub(crate) fn is_quick(&self) -> bool {
+        self.quick
+    }
+
+    /// What to measure, in the order of the report.
+    pub(crate) fn sections(&self) -> Vec<Section> {
+        let all = Section::value_variants().iter().copied();
+        all.filter(|section| self.section.is_empty() || self.section.contains(section)).collect()
+    }
+
+    /// The product's binary.
+    pub(crate) fn binary(&self) -> Result<PathBuf> {
+        let binary = match &self.binary {
+            Some(path) => path.clone(),
+            None => {
+                let own = std::env::current_exe()?;
+                own.parent().unwrap_or(Path::new("")).join("slipstream")
+            }
+        };
+        ensure!(
+            binary.exists(),
+            "`{}` is not there: build it with `cargo build --release -p slipstream`, or name another by --binary",
+            binary.display()
+        );
+        Ok(binary)
+    }
+}
+
+fn pair(text: &str) -> std::result::Result<(Release, Release), String> {
+    let known = || Release::ALL.map(Release::slug).join(", ");
+    let find = |name: &str| {
+        let found = Release::ALL.into_iter().find(|release| release.slug() == name);
+        found.ok_or_else(|| format!("`{name}` is none of {}", known()))
+    };
+    let (leader, target) = text.split_once(',').ok_or("expected two releases with a comma in between")?;
+    Ok((find(leader)?, find(target)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_named_as_their_zips() {
+        let given = pair("elasticsearch-7.10.2,opensearch-2.19.1");
+        assert_eq!(given, Ok((Release::Elasticsearch7_10_2, Release::OpenSearch2_19_1)));
+        assert!(pair("opensearch-2.19.1").is_err());
+        assert!(pair("opensearch-2.19.1,solr-1").is_err_and(|e| e.starts_with("`solr-1` is none of ")));
+    }
+}

@@ -1,0 +1,138 @@
+//! The documents: lines of an access log of about 300 bytes, the same in every run.
+//!
+//! Ids are spread over the whole space, as UUIDs are: that is the harder case for the agents' store, and for the engines'
+//! own lookups.
+
+use std::fmt::Write as _;
+
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+
+/// One run of numbers for all machines.
+const SEED: u64 = 0x51d3_57ea;
+
+const SERVICES: [&str; 6] = ["checkout", "catalogue", "search", "accounts", "gateway", "mailer"];
+const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
+const LEVELS: [&str; 4] = ["INFO", "INFO", "WARN", "ERROR"];
+const WORDS: [&str; 12] = [
+    "request", "served", "from", "cache", "after", "upstream", "timeout", "session", "retry", "token", "queue", "closed",
+];
+
+/// An endless row of documents.
+pub(crate) struct Documents {
+    random: ChaCha8Rng,
+    next: u64,
+}
+
+impl Documents {
+    /// The row from its beginning.
+    pub(crate) fn new() -> Self {
+        Documents { random: ChaCha8Rng::seed_from_u64(SEED), next: 0 }
+    }
+
+    /// Appends the next document to a bulk body, and returns the bytes of its source.
+    pub(crate) fn append(&mut self, body: &mut Vec<u8>) -> usize {
+        let (id, source) = self.next_one();
+        body.extend_from_slice(format!("{{\"index\":{{\"_id\":\"{id}\"}}}}\n").as_bytes());
+        body.extend_from_slice(source.as_bytes());
+        body.push(b'\n');
+        source.len()
+    }
+
+    /// The next document's id and source.
+    pub(crate) fn next_one(&mut self) -> (String, String) {
+        let number = self.next;
+        self.next += 1;
+        let random = &mut self.random;
+        let mut any = |below: usize| random.random_range(0..below);
+        // An odd factor permutes the numbers of 64 bits: spread out, and none twice.
+        let id = format!("{:016x}", number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let (second, milli) = (number / 50, any(1000));
+        let mut source = String::with_capacity(320);
+        _ = write!(
+            source,
+            "{{\"@timestamp\":\"2026-01-{:02}T{:02}:{:02}:{:02}.{milli:03}Z\",\"level\":\"{}\",\"service\":\"{}\",\
+             \"host\":\"node-{}\",\"method\":\"{}\",\"path\":\"/api/v1/orders/{}/items\",\"status\":{},\
+             \"duration_ms\":{}.{},\"bytes\":{},\"trace\":\"{:08x}{:08x}\",\"message\":\"",
+            1 + second / 86_400 % 28,
+            second / 3600 % 24,
+            second / 60 % 60,
+            second % 60,
+            LEVELS[any(4)],
+            SERVICES[any(6)],
+            any(40),
+            METHODS[any(4)],
+            any(1_000_000),
+            [200, 200, 200, 201, 404, 503][any(6)],
+            any(900),
+            any(10),
+            any(100_000),
+            any(1 << 32),
+            any(1 << 32),
+        );
+        for word in 0..8 {
+            source.push_str(if word == 0 { "" } else { " " });
+            source.push_str(WORDS[any(12)]);
+        }
+        source.push_str("\"}");
+        (id, source)
+    }
+}
+
+/// Bulk bodies with `docs` documents from the beginning of the row, `batch` to each, and the bytes of all sources.
+pub(crate) fn bodies(docs: u64, batch: u64) -> (Vec<Vec<u8>>, u64) {
+    let mut row = Documents::new();
+    let (mut bodies, mut bytes, mut left) = (Vec::new(), 0, docs);
+    while left > 0 {
+        let count = batch.min(left);
+        let mut body = Vec::with_capacity(count as usize * 340);
+        for _ in 0..count {
+            bytes += row.append(&mut body) as u64;
+        }
+        bodies.push(body);
+        left -= count;
+    }
+    (bodies, bytes)
+}
+
+/// An index for them. The refresh interval stands there in so many words, so that the engine refreshes on schedule
+/// whether anybody searches or not: with and without replication alike.
+pub(crate) fn index(shards: u32) -> Value {
+    let keyword = || json!({ "type": "keyword" });
+    json!({
+        "settings": {
+            "number_of_shards": shards, "number_of_replicas": 0, "refresh_interval": "1s",
+        },
+        "mappings": { "properties": {
+            "@timestamp": { "type": "date" }, "level": keyword(), "service": keyword(), "host": keyword(),
+            "method": keyword(), "path": keyword(), "status": { "type": "short" },
+            "duration_ms": { "type": "float" }, "bytes": { "type": "long" }, "trace": keyword(),
+            "message": { "type": "text" },
+        } },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_as_long_as_promised_and_the_same_every_time() {
+        let (bodies, bytes) = bodies(1000, 300);
+        assert_eq!(bodies.len(), 4);
+        assert!((270..=330).contains(&(bytes / 1000)), "{} bytes a document", bytes / 1000);
+        assert_eq!(bodies, super::bodies(1000, 300).0);
+    }
+
+    #[test]
+    fn every_line_is_json_and_no_id_comes_twice() {
+        let mut row = Documents::new();
+        let mut ids = std::collections::HashSet::new();
+        for _ in 0..2000 {
+            let (id, source) = row.next_one();
+            assert!(ids.insert(id));
+            serde_json::from_str::<Value>(&source).unwrap();
+        }
+    }
+}

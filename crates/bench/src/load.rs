@@ -1,0 +1,103 @@
+//! The plain `_bulk` loader that a bootstrap is compared with, as good as we can make it.
+//!
+//! Its bodies are ready before its clock starts, it reads nothing, remembers nothing and checks only that no item failed.
+//! Batch size and number of connections are tried out on the machine; the best is what counts.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use futures::future::try_join_all;
+
+use crate::documents;
+use crate::rest::Rest;
+
+/// Documents a bulk, and bulks at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) batch: u64,
+    pub(crate) parallel: usize,
+}
+
+/// What is tried. Larger and more were never better on two cores.
+const SHAPES: [Shape; 7] = [
+    Shape { batch: 1_000, parallel: 2 },
+    Shape { batch: 1_000, parallel: 4 },
+    Shape { batch: 2_500, parallel: 3 },
+    Shape { batch: 5_000, parallel: 2 },
+    Shape { batch: 5_000, parallel: 4 },
+    Shape { batch: 10_000, parallel: 2 },
+    Shape { batch: 10_000, parallel: 4 },
+];
+
+/// The documents of a load, in bodies of one shape.
+pub(crate) struct Load {
+    shape: Shape,
+    docs: u64,
+    shards: u32,
+    bodies: Vec<Vec<u8>>,
+}
+
+impl Load {
+    /// Makes the bodies.
+    pub(crate) fn new(docs: u64, shards: u32, shape: Shape) -> Load {
+        let (bodies, _) = documents::bodies(docs, shape.batch);
+        Load { shape, docs, shards, bodies }
+    }
+
+    /// The fastest shape for loading this many documents into a new index of a cluster.
+    pub(crate) async fn best(rest: &Rest, docs: u64, shards: u32) -> Result<Load> {
+        let mut best: Option<(Duration, Load)> = None;
+        for shape in SHAPES {
+            let load = Load::new(docs, shards, shape);
+            let time = load.run(rest, "trial").await?;
+            if best.as_ref().is_none_or(|(fastest, _)| time < *fastest) {
+                best = Some((time, load));
+            }
+        }
+        best.map(|(_, load)| load).context("no shape was tried")
+    }
+
+    /// How it loads.
+    pub(crate) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Loads into a new index, and removes it. The clock runs from the creation of the index to the last answer.
+    pub(crate) async fn run(&self, rest: &Rest, index: &str) -> Result<Duration> {
+        let begun = Instant::now();
+        rest.put(&format!("/{index}"), &documents::index(self.shards)).await?;
+        send(rest, index, self.bodies.iter().cloned(), self.shape.parallel).await?;
+        let time = begun.elapsed();
+        let count = rest.count(index).await?;
+        ensure!(count == self.docs, "[{index}] has {count} documents after loading {}", self.docs);
+        rest.delete_index(index).await?;
+        rest.calm().await?;
+        Ok(time)
+    }
+}
+
+/// Makes an index with this many documents. Returns the bytes of all sources.
+pub(crate) async fn fill(rest: &Rest, index: &str, docs: u64, shards: u32) -> Result<u64> {
+    rest.put(&format!("/{index}"), &documents::index(shards)).await?;
+    let (bodies, bytes) = documents::bodies(docs, 5_000);
+    send(rest, index, bodies.into_iter(), 2).await?;
+    Ok(bytes)
+}
+
+async fn send(
+    rest: &Rest,
+    index: &str,
+    bodies: impl Iterator<Item = Vec<u8>> + Send,
+    parallel: usize,
+) -> Result<()> {
+    let bodies = Mutex::new(bodies);
+    let next = || bodies.lock().ok()?.next();
+    let workers = (0..parallel).map(|_| async {
+        while let Some(body) = next() {
+            rest.bulk(index, body).await?;
+        }
+        anyhow::Ok(())
+    });
+    try_join_all(workers).await.map(drop)
+}

@@ -1,0 +1,98 @@
+//! What stands for the whole run: two clusters, and the binary that agents are started from.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+use slipstream_testkit::servers::{Server, ServerConfig, SkipOrError};
+
+use crate::args::Args;
+use crate::load;
+use crate::output::aside;
+use crate::process::Process;
+use crate::rest::Rest;
+
+/// Heap of each server in MiB: enough for a million small documents, and not more than the machine has.
+const HEAP_MB: u32 = 1024;
+
+/// The clusters and the binary.
+pub(crate) struct World {
+    /// Where documents are written.
+    pub(crate) leader: Cluster,
+    /// Where they arrive.
+    pub(crate) target: Cluster,
+    /// The agents' binary.
+    pub(crate) binary: PathBuf,
+    names: AtomicU32,
+}
+
+/// One server.
+pub(crate) struct Cluster {
+    /// Its REST API.
+    pub(crate) rest: Rest,
+    server: Server,
+}
+
+impl Cluster {
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        self.server.url()
+    }
+
+    /// Engine and version.
+    pub(crate) fn release(&self) -> &'static str {
+        self.server.release().name()
+    }
+
+    /// Its JVM.
+    pub(crate) fn jvm(&self) -> Result<Process> {
+        self.server.pid().map(Process).with_context(|| format!("{} is down", self.release()))
+    }
+}
+
+impl World {
+    /// Starts both clusters; `None` where this machine cannot run them, which has then been said.
+    pub(crate) async fn start(args: &Args) -> Result<Option<World>> {
+        let binary = args.binary()?;
+        aside(&format!("starting {} and {}", args.pair.0, args.pair.1));
+        let config = |name: &str| ServerConfig {
+            heap_mb: HEAP_MB,
+            fast_start: false,
+            ..ServerConfig::named(name)
+        };
+        let (leader, target) = tokio::join!(
+            Server::start(args.pair.0, config("leader")),
+            Server::start(args.pair.1, config("target")),
+        );
+        let cluster = |server: Server| Cluster { rest: Rest::at(&server.url()), server };
+        let (leader, target) = match (leader, target) {
+            (Ok(leader), Ok(target)) => (cluster(leader), cluster(target)),
+            (Err(SkipOrError::Skip { reason }), _) | (_, Err(SkipOrError::Skip { reason })) => {
+                aside(&format!("nothing was measured: {reason}"));
+                return Ok(None);
+            }
+            (Err(error), _) | (_, Err(error)) => return Err(error.into()),
+        };
+        Ok(Some(World { leader, target, binary, names: AtomicU32::new(0) }))
+    }
+
+    /// A name that no index of this run had before.
+    pub(crate) fn name(&self, what: &str) -> String {
+        format!("{what}-{}", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// An index on the leader with this many documents, at rest. Returns its name and the bytes of all sources.
+    pub(crate) async fn filled(&self, docs: u64, shards: u32) -> Result<(String, u64)> {
+        let index = self.name("source");
+        let bytes = load::fill(&self.leader.rest, &index, docs, shards).await?;
+        self.leader.rest.count(&index).await?;
+        self.calm().await?;
+        Ok((index, bytes))
+    }
+
+    /// Waits until both clusters have nothing left to do.
+    pub(crate) async fn calm(&self) -> Result<()> {
+        self.leader.rest.calm().await?;
+        self.target.rest.calm().await
+    }
+}
