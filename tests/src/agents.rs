@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use slipstream_testkit::client::{Es, eventually};
-use slipstream_testkit::proxy::ProxyHandle;
+use slipstream_testkit::proxy::Proxy;
 use tempfile::TempDir;
 
 /// How long anything may take that a user would call immediate.
@@ -151,7 +151,7 @@ pub struct Agents {
     /// Beside the target.
     pub follower: Process,
     /// The link between them.
-    pub link: ProxyHandle,
+    pub link: Proxy,
     /// The follower agent's REST API.
     pub gateway: Es,
     /// Certificates, configuration, store, logs.
@@ -198,7 +198,7 @@ impl Agents {
         issue(folder.path(), "leader", &["leader.test", "localhost", "127.0.0.1"]);
         issue(folder.path(), "follower", &["follower.test"]);
         let (leader_port, gateway_port) = (free_port(), free_port());
-        let link = ProxyHandle::start(format!("127.0.0.1:{leader_port}")).await.expect("a proxy");
+        let link = Proxy::start(([127, 0, 0, 1], leader_port).into()).await.expect("a proxy");
 
         let allow: Vec<String> = options.allow.iter().map(|index| format!("{index:?}")).collect();
         let leader = format!(
@@ -258,6 +258,14 @@ impl Agents {
             }
         })
         .await;
+    }
+
+    /// Kills the follower agent and starts it again after a pause; returns when its gateway answers.
+    pub async fn restart_follower(&mut self, pause: Duration) {
+        self.follower.kill();
+        tokio::time::sleep(pause).await;
+        self.follower.start();
+        self.wait_for_gateway().await;
     }
 
     /// Registers the leader, through the link, as an operator would.

@@ -5,4 +5,4 @@
 
 pub mod agents;
 pub mod real;
-
+pub mod storm;

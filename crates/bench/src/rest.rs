@@ -34,9 +34,10 @@ impl Rest {
         self.call("PUT", path, Some((JSON, body.to_string().into_bytes()))).await
     }
 
-    /// PUT of a body as it is.
-    pub(crate) async fn put_text(&self, path: &str, body: String) -> Result<Value> {
-        self.call("PUT", path, Some((JSON, body.into_bytes()))).await
+    /// PUT of a document's source as it is.
+    pub(crate) async fn put_document(&self, index: &str, id: &str, source: String) -> Result<()> {
+        let body = Some((JSON, source.into_bytes()));
+        self.call("PUT", &format!("/{index}/_doc/{id}"), body).await.map(drop)
     }
 
     /// POST of a JSON body.
@@ -59,7 +60,7 @@ impl Rest {
 
     /// How many documents an index shows after a refresh.
     pub(crate) async fn count(&self, index: &str) -> Result<u64> {
-        self.post(&format!("/{index}/_refresh"), &Value::Null).await?;
+        self.call("POST", &format!("/{index}/_refresh"), None).await?;
         let answer = self.get(&format!("/{index}/_count")).await?;
         answer["count"].as_u64().with_context(|| format!("[{index}] has no count: {answer}"))
     }

@@ -29,6 +29,11 @@ impl Spread {
         (self.quantile(0.0), self.quantile(1.0))
     }
 
+    /// All of them as multiples of something.
+    pub(crate) fn divided_by(&self, unit: f64) -> Spread {
+        Spread(self.0.iter().map(|value| value / unit).collect())
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

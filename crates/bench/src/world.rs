@@ -13,7 +13,7 @@ use crate::process::Process;
 use crate::rest::Rest;
 
 /// Heap of each server in MiB: enough for a million small documents, and not more than the machine has.
-const HEAP_MB: u32 = 1024;
+pub(crate) const HEAP_MB: u32 = 1024;
 
 /// The clusters and the binary.
 pub(crate) struct World {

@@ -25,6 +25,8 @@ pub trait Control: Send + Sync + 'static {
     async fn remove_leader(&self, alias: &str) -> Result<(), ControlError>;
     /// All leaders.
     fn leaders(&self) -> Leaders;
+    /// Whether the agent can do its work: its target cluster has answered. The error says why not, in words.
+    async fn ready(&self) -> Result<(), String>;
 }
 
 #[async_trait]
@@ -63,5 +65,13 @@ impl Control for Follower {
 
     fn leaders(&self) -> Leaders {
         Follower::leaders(self)
+    }
+
+    async fn ready(&self) -> Result<(), String> {
+        self.cluster()
+            .identity()
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
     }
 }

@@ -1,6 +1,7 @@
 //! For machines that watch: alive, ready, metrics; and our own JSON about the indices.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -13,6 +14,9 @@ use crate::Gateway;
 use crate::error::ApiError;
 use crate::params::Params;
 
+/// How long the target may take to make the agent ready.
+const READY_WAIT: Duration = Duration::from_secs(5);
+
 /// The document that describes every route.
 pub(crate) const OPENAPI: &str = include_str!("openapi.json");
 
@@ -21,12 +25,16 @@ pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: the agent takes requests; not so once it has been told to end.
-pub(crate) async fn readyz(State(gateway): State<Arc<Gateway>>) -> (StatusCode, &'static str) {
+/// `GET /readyz`: the target has answered and the agent has not been told to end.
+pub(crate) async fn readyz(State(gateway): State<Arc<Gateway>>) -> (StatusCode, String) {
+    let not = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
     if gateway.shutdown.is_cancelled() {
-        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
-    } else {
-        (StatusCode::OK, "ready\n")
+        return not("ending");
+    }
+    match tokio::time::timeout(READY_WAIT, gateway.control.ready()).await {
+        Ok(Ok(())) => (StatusCode::OK, "ready\n".to_owned()),
+        Ok(Err(why)) => not(&why),
+        Err(_) => not("the target cluster does not answer"),
     }
 }
 

@@ -5,10 +5,19 @@ use std::time::Duration;
 
 use serde_json::json;
 use slipstream_testkit::{
+    client::eventually,
     compare,
     servers::{Release, Server, ServerConfig, or_skip},
-    workload::Workload,
+    workload::{Workload, Writers},
 };
+
+async fn steps(writers: &Writers, wanted: u64) {
+    eventually(&format!("{wanted} steps"), Duration::from_secs(120), async || match writers.summary() {
+        summary if summary.done >= wanted => Ok(()),
+        summary => Err(format!("{summary:?}")),
+    })
+    .await;
+}
 
 async fn writes_and_compares(release: Release) {
     let Some(mut server) = or_skip(Server::start(release, ServerConfig::named("storm")).await) else {
@@ -17,13 +26,16 @@ async fn writes_and_compares(release: Release) {
     let client = server.client();
     let workload = Workload::new(20_261_124);
     workload.create_indices(&client).await;
+    let clock = std::time::Instant::now();
     let writers = workload.start(&server.url());
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    // As many steps as it takes, however slow the machine, before and after a power cut.
+    steps(&writers, 150).await;
     or_skip(server.restart().await);
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    let before = writers.summary().done;
+    steps(&writers, before + 150).await;
     let summary = writers.stop().await;
-    println!("{release}: {summary:?}");
-    assert!(summary.done > 100 && summary.unanswered > 0, "{summary:?}");
+    println!("{release}: {summary:?} in {:?}", clock.elapsed());
+    assert!(summary.unanswered > 0, "{summary:?}");
     assert!(summary.rejected * 50 < summary.done, "{summary:?}");
 
     for index in workload.indices() {

@@ -120,6 +120,10 @@ impl Control for Fake {
     fn leaders(&self) -> Leaders {
         self.leaders.lock().unwrap().clone()
     }
+
+    async fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// A gateway in front of the fake agent, and what the agent was told.

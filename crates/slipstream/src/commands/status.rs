@@ -163,7 +163,10 @@ fn table(heads: &[&str], numbers: &[usize]) -> Table {
 
 fn trimmed(table: &Table) -> String {
     let text = table.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end())
+        .collect();
     lines.join("\n")
 }
 

@@ -1,6 +1,6 @@
 //! What a writer does next. Decisions depend on the seed alone, never on answers, so that a seed repeats them.
 
-use rand::{Rng, RngExt, rngs::ChaCha8Rng};
+use rand::{RngExt, rngs::ChaCha8Rng};
 use serde_json::{Value, json};
 
 use super::{documents, ids};

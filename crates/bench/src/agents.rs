@@ -1,0 +1,181 @@
+//! A leader agent and a follower agent, processes of their own as in production, over mutual TLS.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::relay::Relay;
+use crate::rest::{Rest, until};
+use crate::world::World;
+
+const ALIAS: &str = "leader-cluster";
+
+/// What differs between measurements.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Setup {
+    /// The follower agent's `limits.refresh_ms`; its default, the index's own rhythm, where there is none.
+    pub(crate) refresh_ms: Option<u32>,
+    /// Whether a counting relay is between the agents.
+    pub(crate) relay: bool,
+}
+
+/// Both agents. They end when this is dropped.
+pub(crate) struct Agents {
+    /// Beside the leader cluster.
+    pub(crate) leader: Agent,
+    /// Beside the target.
+    pub(crate) follower: Agent,
+    /// Between them, if it was asked for.
+    pub(crate) relay: Option<Relay>,
+    gateway: Rest,
+    // Last: it is removed after the agents have ended.
+    _folder: TempDir,
+}
+
+impl Agents {
+    /// Starts both and registers the leader.
+    pub(crate) async fn start(world: &World, setup: Setup) -> Result<Agents> {
+        let folder = tempfile::Builder::new().prefix("slipstream-bench-").tempdir()?;
+        let binary = &world.binary;
+        certify(binary, folder.path())?;
+        let (leader_at, gateway_at) = (free_address()?, free_address()?);
+        let tls = |name: &str| {
+            format!("[tls]\ncert_file = \"certs/{name}.pem\"\nkey_file = \"certs/{name}.key\"\nca_file = \"certs/ca.pem\"\n")
+        };
+        let leader = format!(
+            "[cluster]\nurl = \"{}\"\n[listen]\naddress = \"{leader_at}\"\n{}\
+             [[allow]]\nidentity = \"follower.test\"\nindices = [\"*\"]\n",
+            world.leader.url(),
+            tls("leader"),
+        );
+        let limits = setup.refresh_ms.map_or_else(String::new, |ms| format!("[limits]\nrefresh_ms = {ms}\n"));
+        let follower = format!(
+            "[cluster]\nurl = \"{}\"\n[store]\npath = \"store\"\n[gateway]\naddress = \"{gateway_at}\"\n{}{limits}",
+            world.target.url(),
+            tls("follower"),
+        );
+        let leader = Agent::start(binary, folder.path(), "leader", &leader)?;
+        let follower = Agent::start(binary, folder.path(), "follower", &follower)?;
+        let relay = if setup.relay { Some(Relay::start(leader_at).await?) } else { None };
+        let gateway = Rest::at(&format!("http://{gateway_at}"));
+        let mut agents = Agents { leader, follower, relay, gateway, _folder: folder };
+        agents.register(leader_at).await?;
+        Ok(agents)
+    }
+
+    async fn register(&mut self, leader_at: SocketAddr) -> Result<()> {
+        let (gateway, leader, follower) = (&self.gateway, &mut self.leader, &mut self.follower);
+        until("the gateway", async || {
+            leader.must_run()?;
+            follower.must_run()?;
+            Ok(gateway.get("/readyz").await.ok())
+        })
+        .await?;
+        let seed = self.relay.as_ref().map_or(leader_at, Relay::address).to_string();
+        let remotes = json!({ "persistent": { "cluster": { "remote": { ALIAS: { "seeds": [seed] } } } } });
+        gateway.put("/_cluster/settings", &remotes).await.map(drop)
+    }
+
+    /// Replicates an index. Returns how long it took from `_start` to `SYNCING`.
+    pub(crate) async fn follow(&self, follower_index: &str, leader_index: &str) -> Result<Duration> {
+        let begun = Instant::now();
+        let body = json!({ "leader_alias": ALIAS, "leader_index": leader_index });
+        self.gateway.put(&format!("/_plugins/_replication/{follower_index}/_start"), &body).await?;
+        let path = format!("/_plugins/_replication/{follower_index}/_status");
+        until(&format!("[{follower_index}] to be SYNCING"), async || {
+            let status = self.gateway.get(&path).await?;
+            match status["status"].as_str() {
+                Some("SYNCING") => Ok(Some(begun.elapsed())),
+                Some("FAILED" | "PAUSED") => bail!("{status}\n{}", self.follower.log_tail()),
+                _ => Ok(None),
+            }
+        })
+        .await
+    }
+
+    /// Ends the replication of an index, and removes it from the target.
+    pub(crate) async fn leave(&self, target: &Rest, follower_index: &str) -> Result<()> {
+        let path = format!("/_plugins/_replication/{follower_index}/_stop");
+        self.gateway.post(&path, &json!({})).await?;
+        target.delete_index(follower_index).await
+    }
+}
+
+/// One agent.
+pub(crate) struct Agent {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Agent {
+    fn start(binary: &Path, folder: &Path, name: &'static str, config: &str) -> Result<Agent> {
+        let file = folder.join(format!("{name}.toml"));
+        std::fs::write(&file, config)?;
+        let log = folder.join(format!("{name}.log"));
+        let output = File::create(&log)?;
+        let child = Command::new(binary)
+            .arg(name)
+            .arg("--config")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("cannot start `{} {name}`", binary.display()))?;
+        Ok(Agent { name, child, log })
+    }
+
+    /// Its process.
+    pub(crate) fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+
+    fn must_run(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the {} agent ended with {status}\n{}", self.name, self.log_tail());
+        }
+        Ok(())
+    }
+
+    fn log_tail(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // Its store is thrown away, so nothing is lost by an abrupt end.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Makes certificates with the product's own command.
+fn certify(binary: &Path, folder: &Path) -> Result<()> {
+    let certs = folder.join("certs").display().to_string();
+    for arguments in [
+        ["init", &certs].as_slice(),
+        &["issue", &certs, "leader", "--san", "127.0.0.1"],
+        &["issue", &certs, "follower", "--san", "follower.test"],
+    ] {
+        let output = Command::new(binary).arg("certs").args(arguments).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "`slipstream certs {}` failed: {said}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// An address that is free now, and taken at once by the agent that gets it.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}

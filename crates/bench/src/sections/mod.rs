@@ -1,0 +1,47 @@
+//! What is measured, a module each.
+
+mod bootstrap;
+mod lag;
+mod load;
+mod memory;
+mod wire;
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::plan::Plan;
+use crate::report::Measured;
+use crate::world::World;
+
+/// A part of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Section {
+    /// Speed of a bootstrap against that of a plain loader
+    Bootstrap,
+    /// What replication costs the leader
+    Load,
+    /// How long changes take
+    Lag,
+    /// The agents' memory
+    Memory,
+    /// Bytes between the agents
+    Wire,
+}
+
+impl Section {
+    /// As on the command line.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Measures it.
+    pub(crate) async fn measure(self, world: &World, plan: &Plan) -> Result<Measured> {
+        match self {
+            Section::Bootstrap => Box::pin(bootstrap::measure(world, plan)).await,
+            Section::Load => Box::pin(load::measure(world, plan)).await,
+            Section::Lag => Box::pin(lag::measure(world, plan)).await,
+            Section::Memory => Box::pin(memory::measure(world, plan)).await,
+            Section::Wire => Box::pin(wire::measure(world, plan)).await,
+        }
+    }
+}

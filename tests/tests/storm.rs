@@ -1,0 +1,33 @@
+//! I1 to I4, I7: whatever happens, both sides end equal.
+//!
+//! `make test` runs one short storm. `make storm SEEDS=N` runs N seeds over all pairs in turn; `STORM_SEED=S` repeats one,
+//! `STORM_SECONDS=T` makes it longer, `STORM_PAIR=P` picks the pair by its number.
+
+use std::time::Duration;
+
+use slipstream_testkit::servers::Release;
+use slipstream_tests::storm::Storm;
+
+const PAIRS: [(Release, Release); 5] = [
+    (Release::OpenSearch2_19_1, Release::OpenSearch2_19_1),
+    (Release::Elasticsearch7_10_2, Release::OpenSearch2_19_1),
+    (Release::Elasticsearch7_10_2, Release::Elasticsearch7_10_2),
+    (Release::OpenSearch2_19_1, Release::OpenSearch3_6_0),
+    (Release::Elasticsearch7_17_29, Release::Elasticsearch8_19_21),
+];
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_i2_i3_i4_i7_both_sides_are_equal_after_a_storm() {
+    let seconds = number("STORM_SECONDS").unwrap_or(45);
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_secs());
+    let first = number("STORM_SEED").unwrap_or(clock);
+    for seed in first..first + number("STORM_SEEDS").unwrap_or(1) {
+        let pair = number("STORM_PAIR").unwrap_or(seed) as usize % PAIRS.len();
+        let restarts = (seconds / 30) as u32;
+        Storm { pair: PAIRS[pair], seed, duration: Duration::from_secs(seconds), restarts }.rage().await;
+    }
+}
