@@ -283,6 +283,16 @@ impl Agents {
         assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{answer}");
     }
 
+    /// `_start` in the middle of trouble: asked again while a side does not answer, which the gateway says with 503.
+    pub async fn follow_eventually(&self, follower_index: &str, leader_index: &str) {
+        eventually(&format!("[{follower_index}] starts"), LONG, async || {
+            let (status, answer) = self.try_follow(follower_index, leader_index).await;
+            assert!(status == 200 || status == 503, "{status} {answer}");
+            if status == 200 { Ok(()) } else { Err(answer.to_string()) }
+        })
+        .await;
+    }
+
     /// `_start`, whatever comes.
     pub async fn try_follow(&self, follower_index: &str, leader_index: &str) -> (u16, Value) {
         let body = json!({ "leader_alias": ALIAS, "leader_index": leader_index });

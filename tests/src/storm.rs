@@ -89,7 +89,7 @@ impl Storm {
             if !joined && begun.elapsed() > duration / 3 {
                 joined = true;
                 for name in late {
-                    agents.follow(&format!("{name}-copy"), name).await;
+                    agents.follow_eventually(&format!("{name}-copy"), name).await;
                 }
             }
             sleep(Duration::from_millis(random.random_range(100..2500))).await;

@@ -47,7 +47,9 @@ impl Agents {
         certify(binary, folder.path())?;
         let (leader_at, gateway_at) = (free_address()?, free_address()?);
         let tls = |name: &str| {
-            format!("[tls]\ncert_file = \"certs/{name}.pem\"\nkey_file = \"certs/{name}.key\"\nca_file = \"certs/ca.pem\"\n")
+            format!(
+                "[tls]\ncert_file = \"certs/{name}.pem\"\nkey_file = \"certs/{name}.key\"\nca_file = \"certs/ca.pem\"\n"
+            )
         };
         let leader = format!(
             "[cluster]\nurl = \"{}\"\n[listen]\naddress = \"{leader_at}\"\n{}\
@@ -55,7 +57,9 @@ impl Agents {
             world.leader.url(),
             tls("leader"),
         );
-        let limits = setup.refresh_ms.map_or_else(String::new, |ms| format!("[limits]\nrefresh_ms = {ms}\n"));
+        let limits = setup
+            .refresh_ms
+            .map_or_else(String::new, |ms| format!("[limits]\nrefresh_ms = {ms}\n"));
         let follower = format!(
             "[cluster]\nurl = \"{}\"\n[store]\npath = \"store\"\n[gateway]\naddress = \"{gateway_at}\"\n{}{limits}",
             world.target.url(),
@@ -63,9 +67,19 @@ impl Agents {
         );
         let leader = Agent::start(binary, folder.path(), "leader", &leader)?;
         let follower = Agent::start(binary, folder.path(), "follower", &follower)?;
-        let relay = if setup.relay { Some(Relay::start(leader_at).await?) } else { None };
+        let relay = if setup.relay {
+            Some(Relay::start(leader_at).await?)
+        } else {
+            None
+        };
         let gateway = Rest::at(&format!("http://{gateway_at}"));
-        let mut agents = Agents { leader, follower, relay, gateway, _folder: folder };
+        let mut agents = Agents {
+            leader,
+            follower,
+            relay,
+            gateway,
+            _folder: folder,
+        };
         agents.register(leader_at).await?;
         Ok(agents)
     }
@@ -87,7 +101,9 @@ impl Agents {
     pub(crate) async fn follow(&self, follower_index: &str, leader_index: &str) -> Result<Duration> {
         let begun = Instant::now();
         let body = json!({ "leader_alias": ALIAS, "leader_index": leader_index });
-        self.gateway.put(&format!("/_plugins/_replication/{follower_index}/_start"), &body).await?;
+        self.gateway
+            .put(&format!("/_plugins/_replication/{follower_index}/_start"), &body)
+            .await?;
         let path = format!("/_plugins/_replication/{follower_index}/_status");
         until(&format!("[{follower_index}] to be SYNCING"), async || {
             let status = self.gateway.get(&path).await?;
@@ -170,7 +186,11 @@ fn certify(binary: &Path, folder: &Path) -> Result<()> {
     ] {
         let output = Command::new(binary).arg("certs").args(arguments).output()?;
         let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "`slipstream certs {}` failed: {said}", arguments.join(" "));
+        ensure!(
+            output.status.success(),
+            "`slipstream certs {}` failed: {said}",
+            arguments.join(" ")
+        );
     }
     Ok(())
 }

@@ -44,7 +44,8 @@ impl Args {
     /// What to measure, in the order of the report.
     pub(crate) fn sections(&self) -> Vec<Section> {
         let all = Section::value_variants().iter().copied();
-        all.filter(|section| self.section.is_empty() || self.section.contains(section)).collect()
+        all.filter(|section| self.section.is_empty() || self.section.contains(section))
+            .collect()
     }
 
     /// The product's binary.
@@ -71,7 +72,9 @@ fn pair(text: &str) -> std::result::Result<(Release, Release), String> {
         let found = Release::ALL.into_iter().find(|release| release.slug() == name);
         found.ok_or_else(|| format!("`{name}` is none of {}", known()))
     };
-    let (leader, target) = text.split_once(',').ok_or("expected two releases with a comma in between")?;
+    let (leader, target) = text
+        .split_once(',')
+        .ok_or("expected two releases with a comma in between")?;
     Ok((find(leader)?, find(target)?))
 }
 
@@ -82,7 +85,10 @@ mod tests {
     #[test]
     fn pairs_are_named_as_their_zips() {
         let given = pair("elasticsearch-7.10.2,opensearch-2.19.1");
-        assert_eq!(given, Ok((Release::Elasticsearch7_10_2, Release::OpenSearch2_19_1)));
+        assert_eq!(
+            given,
+            Ok((Release::Elasticsearch7_10_2, Release::OpenSearch2_19_1))
+        );
         assert!(pair("opensearch-2.19.1").is_err());
         assert!(pair("opensearch-2.19.1,solr-1").is_err_and(|e| e.starts_with("`solr-1` is none of ")));
     }

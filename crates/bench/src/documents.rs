@@ -16,7 +16,8 @@ const SERVICES: [&str; 6] = ["checkout", "catalogue", "search", "accounts", "gat
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 const LEVELS: [&str; 4] = ["INFO", "INFO", "WARN", "ERROR"];
 const WORDS: [&str; 12] = [
-    "request", "served", "from", "cache", "after", "upstream", "timeout", "session", "retry", "token", "queue", "closed",
+    "request", "served", "from", "cache", "after", "upstream", "timeout", "session", "retry", "token",
+    "queue", "closed",
 ];
 
 /// An endless row of documents.
@@ -28,7 +29,10 @@ pub(crate) struct Documents {
 impl Documents {
     /// The row from its beginning.
     pub(crate) fn new() -> Self {
-        Documents { random: ChaCha8Rng::seed_from_u64(SEED), next: 0 }
+        Documents {
+            random: ChaCha8Rng::seed_from_u64(SEED),
+            next: 0,
+        }
     }
 
     /// Appends the next document to a bulk body, and returns the bytes of its source.
@@ -47,7 +51,10 @@ impl Documents {
         let random = &mut self.random;
         let mut any = |below: usize| random.random_range(0..below);
         // An odd factor permutes the numbers of 64 bits: spread out, and none twice.
-        let id = format!("{:016x}", number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let id = format!(
+            "{:016x}",
+            number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        );
         let (second, milli) = (number / 50, any(1000));
         let mut source = String::with_capacity(320);
         _ = write!(
@@ -121,7 +128,11 @@ mod tests {
     fn documents_are_as_long_as_promised_and_the_same_every_time() {
         let (bodies, bytes) = bodies(1000, 300);
         assert_eq!(bodies.len(), 4);
-        assert!((270..=330).contains(&(bytes / 1000)), "{} bytes a document", bytes / 1000);
+        assert!(
+            (270..=330).contains(&(bytes / 1000)),
+            "{} bytes a document",
+            bytes / 1000
+        );
         assert_eq!(bodies, super::bodies(1000, 300).0);
     }
 

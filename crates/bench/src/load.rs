@@ -21,13 +21,34 @@ pub(crate) struct Shape {
 
 /// What is tried. Larger and more were never better on two cores.
 const SHAPES: [Shape; 7] = [
-    Shape { batch: 1_000, parallel: 2 },
-    Shape { batch: 1_000, parallel: 4 },
-    Shape { batch: 2_500, parallel: 3 },
-    Shape { batch: 5_000, parallel: 2 },
-    Shape { batch: 5_000, parallel: 4 },
-    Shape { batch: 10_000, parallel: 2 },
-    Shape { batch: 10_000, parallel: 4 },
+    Shape {
+        batch: 1_000,
+        parallel: 2,
+    },
+    Shape {
+        batch: 1_000,
+        parallel: 4,
+    },
+    Shape {
+        batch: 2_500,
+        parallel: 3,
+    },
+    Shape {
+        batch: 5_000,
+        parallel: 2,
+    },
+    Shape {
+        batch: 5_000,
+        parallel: 4,
+    },
+    Shape {
+        batch: 10_000,
+        parallel: 2,
+    },
+    Shape {
+        batch: 10_000,
+        parallel: 4,
+    },
 ];
 
 /// The documents of a load, in bodies of one shape.
@@ -42,7 +63,12 @@ impl Load {
     /// Makes the bodies.
     pub(crate) fn new(docs: u64, shards: u32, shape: Shape) -> Load {
         let (bodies, _) = documents::bodies(docs, shape.batch);
-        Load { shape, docs, shards, bodies }
+        Load {
+            shape,
+            docs,
+            shards,
+            bodies,
+        }
     }
 
     /// The fastest shape for loading this many documents into a new index of a cluster.
@@ -66,11 +92,16 @@ impl Load {
     /// Loads into a new index, and removes it. The clock runs from the creation of the index to the last answer.
     pub(crate) async fn run(&self, rest: &Rest, index: &str) -> Result<Duration> {
         let begun = Instant::now();
-        rest.put(&format!("/{index}"), &documents::index(self.shards)).await?;
+        rest.put(&format!("/{index}"), &documents::index(self.shards))
+            .await?;
         send(rest, index, self.bodies.iter().cloned(), self.shape.parallel).await?;
         let time = begun.elapsed();
         let count = rest.count(index).await?;
-        ensure!(count == self.docs, "[{index}] has {count} documents after loading {}", self.docs);
+        ensure!(
+            count == self.docs,
+            "[{index}] has {count} documents after loading {}",
+            self.docs
+        );
         rest.delete_index(index).await?;
         rest.calm().await?;
         Ok(time)

@@ -24,12 +24,16 @@ impl Machine {
     /// Looks around.
     pub(crate) fn look(binary: &Path) -> Result<Machine> {
         let cores = std::thread::available_parallelism()?;
-        let processor = field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());
+        let processor =
+            field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned());
         let memory = field("/proc/meminfo", "MemTotal").unwrap_or_default();
         let kib: u64 = memory.trim_end_matches(" kB").parse().unwrap_or_default();
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let said = said(Command::new(binary).arg("--version")).context("the agents' binary does not run")?;
-        let commit = said_or(Command::new("git").args(["describe", "--always", "--dirty"]), "unknown");
+        let commit = said_or(
+            Command::new("git").args(["describe", "--always", "--dirty"]),
+            "unknown",
+        );
         Ok(Machine {
             hardware: format!("{processor}, {cores} cores, {} GiB", kib.div_ceil(1 << 20)),
             kernel: format!("Linux {}", kernel.trim()),
@@ -42,7 +46,10 @@ impl Machine {
 
 fn field(file: &str, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(file).ok()?;
-    let (_, value) = text.lines().find(|line| line.starts_with(name))?.split_once(':')?;
+    let (_, value) = text
+        .lines()
+        .find(|line| line.starts_with(name))?
+        .split_once(':')?;
     Some(value.trim().to_owned())
 }
 
@@ -52,5 +59,8 @@ fn said(command: &mut Command) -> Result<String> {
 }
 
 fn said_or(command: &mut Command, otherwise: &str) -> String {
-    said(command).ok().filter(|said| !said.is_empty()).unwrap_or_else(|| otherwise.to_owned())
+    said(command)
+        .ok()
+        .filter(|said| !said.is_empty())
+        .unwrap_or_else(|| otherwise.to_owned())
 }

@@ -49,7 +49,9 @@ async fn run(args: &Args) -> Result<()> {
     let begun = Instant::now();
     let plan = Plan::of(args);
     let machine = Machine::look(&args.binary()?)?;
-    let Some(world) = World::start(args).await? else { return Ok(()) };
+    let Some(world) = World::start(args).await? else {
+        return Ok(());
+    };
     let mut report = Report::default();
     for section in args.sections() {
         aside(&format!("{:>5} s  {}", begun.elapsed().as_secs(), section.name()));

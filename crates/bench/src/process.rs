@@ -68,7 +68,10 @@ mod tests {
     fn the_kernels_files_are_read_by_their_fields() {
         let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 100 0 0 0 150 25 0 0 20 0 9 0 100 0 0";
         assert_eq!(cpu(stat), Some(Duration::from_millis(1750)));
-        assert_eq!(kibibytes("Name:\tx\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n", "VmHWM:"), Some(2048));
+        assert_eq!(
+            kibibytes("Name:\tx\nVmHWM:\t  2048 kB\nVmRSS:\t 1 kB\n", "VmHWM:"),
+            Some(2048)
+        );
     }
 
     #[test]

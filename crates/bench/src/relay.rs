@@ -54,7 +54,9 @@ async fn accept(listener: TcpListener, to: SocketAddr, bytes: Arc<AtomicU64>) {
 
 /// An end of either side, orderly or not, ends both: the agents find out as they would without the relay.
 async fn forward(from: TcpStream, to: SocketAddr, bytes: Arc<AtomicU64>) {
-    let Ok(to) = TcpStream::connect(to).await else { return };
+    let Ok(to) = TcpStream::connect(to).await else {
+        return;
+    };
     _ = (from.set_nodelay(true), to.set_nodelay(true));
     let ((from_read, from_write), (to_read, to_write)) = (from.into_split(), to.into_split());
     tokio::select! {

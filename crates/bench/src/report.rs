@@ -55,7 +55,12 @@ pub(crate) enum Goal {
 impl Row {
     /// A line without a goal.
     pub(crate) fn new(what: impl Into<String>, unit: Unit, values: Spread) -> Row {
-        Row { what: what.into(), values, unit, goal: None }
+        Row {
+            what: what.into(),
+            values,
+            unit,
+            goal: None,
+        }
     }
 
     /// Sets the goal.
@@ -69,7 +74,14 @@ impl Row {
         let show = |value| self.unit.text(value);
         let (goal, verdict) = match self.goal {
             None => ("–".to_owned(), "–"),
-            Some(goal) => (goal.text(self.unit), if goal.is_met(self.values.median()) { "met" } else { "**missed**" }),
+            Some(goal) => (
+                goal.text(self.unit),
+                if goal.is_met(self.values.median()) {
+                    "met"
+                } else {
+                    "**missed**"
+                },
+            ),
         };
         format!(
             "| {} | {} | {} – {} | {} | {goal} | {verdict} |",
@@ -148,7 +160,11 @@ impl Report {
             crate::world::HEAP_MB,
             machine.version,
             machine.binary.display(),
-            if cfg!(debug_assertions) { "measured by a debug build" } else { "measured by a release build" },
+            if cfg!(debug_assertions) {
+                "measured by a debug build"
+            } else {
+                "measured by a release build"
+            },
             machine.date,
             took.as_secs(),
             arguments.join(" "),
@@ -182,7 +198,11 @@ mod tests {
     fn the_median_decides_over_the_goal() {
         let row = Row::new("x", Unit::Ratio, spread([0.7, 0.81, 0.9])).goal(Goal::AtLeast(0.8));
         assert_eq!(row.text(), "| x | 0.81× | 0.70× – 0.90× | 3 | ≥ 0.80× | met |");
-        let row = Row::new("y", Unit::Bytes, spread([1e6, 200e6, 300e6])).goal(Goal::AtMost(f64::from(150 << 20)));
-        assert_eq!(row.text(), "| y | 191 MiB | 1 MiB – 286 MiB | 3 | ≤ 150 MiB | **missed** |");
+        let row =
+            Row::new("y", Unit::Bytes, spread([1e6, 200e6, 300e6])).goal(Goal::AtMost(f64::from(150 << 20)));
+        assert_eq!(
+            row.text(),
+            "| y | 191 MiB | 1 MiB – 286 MiB | 3 | ≤ 150 MiB | **missed** |"
+        );
     }
 }

@@ -31,25 +31,34 @@ impl Rest {
 
     /// PUT of a JSON body.
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Value> {
-        self.call("PUT", path, Some((JSON, body.to_string().into_bytes()))).await
+        self.call("PUT", path, Some((JSON, body.to_string().into_bytes())))
+            .await
     }
 
     /// PUT of a document's source as it is.
     pub(crate) async fn put_document(&self, index: &str, id: &str, source: String) -> Result<()> {
         let body = Some((JSON, source.into_bytes()));
-        self.call("PUT", &format!("/{index}/_doc/{id}"), body).await.map(drop)
+        self.call("PUT", &format!("/{index}/_doc/{id}"), body)
+            .await
+            .map(drop)
     }
 
     /// POST of a JSON body.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        self.call("POST", path, Some((JSON, body.to_string().into_bytes()))).await
+        self.call("POST", path, Some((JSON, body.to_string().into_bytes())))
+            .await
     }
 
     /// A bulk of which every item must succeed; the answer is kept short.
     pub(crate) async fn bulk(&self, index: &str, body: Vec<u8>) -> Result<()> {
         let path = format!("/{index}/_bulk?filter_path=errors");
-        let answer = self.call("POST", &path, Some(("application/x-ndjson", body))).await?;
-        ensure!(answer["errors"] == false, "a bulk into [{index}] had errors: {answer}");
+        let answer = self
+            .call("POST", &path, Some(("application/x-ndjson", body)))
+            .await?;
+        ensure!(
+            answer["errors"] == false,
+            "a bulk into [{index}] had errors: {answer}"
+        );
         Ok(())
     }
 
@@ -62,14 +71,20 @@ impl Rest {
     pub(crate) async fn count(&self, index: &str) -> Result<u64> {
         self.call("POST", &format!("/{index}/_refresh"), None).await?;
         let answer = self.get(&format!("/{index}/_count")).await?;
-        answer["count"].as_u64().with_context(|| format!("[{index}] has no count: {answer}"))
+        answer["count"]
+            .as_u64()
+            .with_context(|| format!("[{index}] has no count: {answer}"))
     }
 
     /// Waits until nothing merges any more, so that what was measured last does not weigh on what comes next.
     pub(crate) async fn calm(&self) -> Result<()> {
         until("the merges to end", async || {
-            let stats = self.get("/_stats/merge?filter_path=_all.total.merges.current").await?;
-            let current = stats["_all"]["total"]["merges"]["current"].as_u64().unwrap_or_default();
+            let stats = self
+                .get("/_stats/merge?filter_path=_all.total.merges.current")
+                .await?;
+            let current = stats["_all"]["total"]["merges"]["current"]
+                .as_u64()
+                .unwrap_or_default();
             Ok((current == 0).then_some(()))
         })
         .await
@@ -78,7 +93,11 @@ impl Rest {
     async fn call(&self, method: &'static str, path: &str, body: Option<(&str, Vec<u8>)>) -> Result<Value> {
         let (status, bytes) = self.0.try_send(method, path, body).await?;
         if status >= 300 {
-            bail!("{method} {}{path} answered {status}: {}", self.0.url(), String::from_utf8_lossy(&bytes));
+            bail!(
+                "{method} {}{path} answered {status}: {}",
+                self.0.url(),
+                String::from_utf8_lossy(&bytes)
+            );
         }
         Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
@@ -91,7 +110,11 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<O
         if let Some(seen) = look().await? {
             return Ok(seen);
         }
-        ensure!(Instant::now() < deadline, "waited {} s in vain for {what}", PATIENCE.as_secs());
+        ensure!(
+            Instant::now() < deadline,
+            "waited {} s in vain for {what}",
+            PATIENCE.as_secs()
+        );
         sleep(LOOK).await;
     }
 }

@@ -16,7 +16,10 @@ impl Spread {
     /// The value below or at which a share of the samples lies (nearest rank); 0 without samples.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let rank = (share * self.0.len() as f64).ceil() as usize;
-        self.0.get(rank.clamp(1, self.0.len().max(1)) - 1).copied().unwrap_or_default()
+        self.0
+            .get(rank.clamp(1, self.0.len().max(1)) - 1)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The middle value; the mean of the two in the middle where there are two.
@@ -55,7 +58,10 @@ mod tests {
     #[test]
     fn medians_and_quantiles_are_those_of_the_textbook() {
         let spread: Spread = [4, 1, 3, 2].map(Duration::from_secs).into_iter().collect();
-        assert_eq!((spread.median(), spread.ends(), spread.len()), (2.5, (1.0, 4.0), 4));
+        assert_eq!(
+            (spread.median(), spread.ends(), spread.len()),
+            (2.5, (1.0, 4.0), 4)
+        );
         assert_eq!((spread.quantile(0.99), spread.quantile(0.25)), (4.0, 1.0));
         let mut odd = Spread::default();
         [5.0, 9.0, 7.0].into_iter().for_each(|value| odd.add(value));

@@ -46,7 +46,10 @@ impl Cluster {
 
     /// Its JVM.
     pub(crate) fn jvm(&self) -> Result<Process> {
-        self.server.pid().map(Process).with_context(|| format!("{} is down", self.release()))
+        self.server
+            .pid()
+            .map(Process)
+            .with_context(|| format!("{} is down", self.release()))
     }
 }
 
@@ -64,7 +67,10 @@ impl World {
             Server::start(args.pair.0, config("leader")),
             Server::start(args.pair.1, config("target")),
         );
-        let cluster = |server: Server| Cluster { rest: Rest::at(&server.url()), server };
+        let cluster = |server: Server| Cluster {
+            rest: Rest::at(&server.url()),
+            server,
+        };
         let (leader, target) = match (leader, target) {
             (Ok(leader), Ok(target)) => (cluster(leader), cluster(target)),
             (Err(SkipOrError::Skip { reason }), _) | (_, Err(SkipOrError::Skip { reason })) => {
@@ -73,7 +79,12 @@ impl World {
             }
             (Err(error), _) | (_, Err(error)) => return Err(error.into()),
         };
-        Ok(Some(World { leader, target, binary, names: AtomicU32::new(0) }))
+        Ok(Some(World {
+            leader,
+            target,
+            binary,
+            names: AtomicU32::new(0),
+        }))
     }
 
     /// A name that no index of this run had before.

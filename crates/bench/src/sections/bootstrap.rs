@@ -59,7 +59,11 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
     // The warm-up of both.
     bootstrap(world, &agents, &source, docs).await?;
     let load = Load::best(target, docs, shards).await?;
-    aside(&format!("         {}: best loader {:?}", of_shards(shards), load.shape()));
+    aside(&format!(
+        "         {}: best loader {:?}",
+        of_shards(shards),
+        load.shape()
+    ));
 
     let (mut ratios, mut ours, mut theirs) = (Spread::default(), Spread::default(), Spread::default());
     let mut costs = Costs {
@@ -73,15 +77,23 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
         ],
         values: Default::default(),
     };
-    let bootstrapping =
-        [world.leader.jvm()?, agents.leader.process(), agents.follower.process(), world.target.jvm()?];
+    let bootstrapping = [
+        world.leader.jvm()?,
+        agents.leader.process(),
+        agents.follower.process(),
+        world.target.jvm()?,
+    ];
     let loading = [Process::own(), world.target.jvm()?];
     for sample in 0..plan.samples {
         let mut times = [Duration::ZERO; 2];
         // Each goes first in turn, so that neither always finds the caches of the other.
         for part in [sample % 2, (sample + 1) % 2] {
             let first = if part == 0 { 0 } else { bootstrapping.len() };
-            let watched = if part == 0 { bootstrapping.as_slice() } else { &loading };
+            let watched = if part == 0 {
+                bootstrapping.as_slice()
+            } else {
+                &loading
+            };
             let before = cpu(watched)?;
             times[part] = if part == 0 {
                 bootstrap(world, &agents, &source, docs).await?
@@ -93,7 +105,10 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
             }
         }
         let [boot, plain] = times.map(|time| docs as f64 / time.as_secs_f64());
-        aside(&format!("         {}: {boot:.0}/s, loader {plain:.0}/s", of_shards(shards)));
+        aside(&format!(
+            "         {}: {boot:.0}/s, loader {plain:.0}/s",
+            of_shards(shards)
+        ));
         ratios.add(boot / plain);
         ours.add(boot);
         theirs.add(plain);
@@ -105,7 +120,11 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
     rows.push(Row::new(format!("{name}: bootstrap"), Unit::PerSecond, ours));
     rows.push(Row::new(format!("{name}: loader"), Unit::PerSecond, theirs));
     for (what, values) in costs.names.into_iter().zip(costs.values) {
-        rows.push(Row::new(format!("{name}: processor time, {what}"), Unit::CpuSeconds, values));
+        rows.push(Row::new(
+            format!("{name}: processor time, {what}"),
+            Unit::CpuSeconds,
+            values,
+        ));
     }
     Ok(load)
 }
@@ -116,7 +135,10 @@ async fn bootstrap(world: &World, agents: &Agents, source: &str, docs: u64) -> R
     let index = world.name("copy");
     let time = agents.follow(&index, source).await?;
     let count = target.count(&index).await?;
-    ensure!(count == docs, "[{index}] has {count} documents after the bootstrap of {docs}");
+    ensure!(
+        count == docs,
+        "[{index}] has {count} documents after the bootstrap of {docs}"
+    );
     agents.leave(target, &index).await?;
     world.calm().await?;
     Ok(time)
@@ -127,5 +149,9 @@ fn cpu(processes: &[Process]) -> Result<Vec<Duration>> {
 }
 
 fn of_shards(shards: u32) -> String {
-    if shards == 1 { "1 shard".to_owned() } else { format!("{shards} shards") }
+    if shards == 1 {
+        "1 shard".to_owned()
+    } else {
+        format!("{shards} shards")
+    }
 }

@@ -41,14 +41,22 @@ struct Case {
 
 impl Case {
     fn interval(&self) -> Duration {
-        self.refresh_ms.map_or(INTERVAL, |ms| Duration::from_millis(ms.into()))
+        self.refresh_ms
+            .map_or(INTERVAL, |ms| Duration::from_millis(ms.into()))
     }
 }
 
 /// Measures all cases in turn, over and over.
 pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     let default = Agents::start(world, Setup::default()).await?;
-    let short = Agents::start(world, Setup { refresh_ms: Some(SHORT_MS), ..Setup::default() }).await?;
+    let short = Agents::start(
+        world,
+        Setup {
+            refresh_ms: Some(SHORT_MS),
+            ..Setup::default()
+        },
+    )
+    .await?;
     let case = |refresh_ms, rate, time| Case {
         refresh_ms,
         rate,
@@ -64,12 +72,18 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     ];
     let mut seed = 0;
     for case in &cases[1..2] {
-        watch(world, &default, case, plan.lead_in, seed).await.context("the warm-up")?;
+        watch(world, &default, case, plan.lead_in, seed)
+            .await
+            .context("the warm-up")?;
     }
     for _ in 0..plan.samples {
         for case in &mut cases {
             seed += 2;
-            let agents = if case.refresh_ms.is_some() { &short } else { &default };
+            let agents = if case.refresh_ms.is_some() {
+                &short
+            } else {
+                &default
+            };
             let lags = watch(world, agents, case, plan.lead_in, seed).await?;
             let (median, tail) = (lags.median(), lags.quantile(0.99));
             aside(&format!(
@@ -97,12 +111,26 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
 
 fn rows(case: Case) -> [Row; 4] {
     let interval = case.interval();
-    let rhythm = case.refresh_ms.map_or_else(|| "default".to_owned(), |ms| format!("`refresh_ms = {ms}`"));
+    let rhythm = case
+        .refresh_ms
+        .map_or_else(|| "default".to_owned(), |ms| format!("`refresh_ms = {ms}`"));
     let name = format!("{rhythm}, {:.0}/s", case.rate);
     let multiple = |spread: &Spread| spread.divided_by(interval.as_secs_f64());
-    let median = Row::new(format!("{name}: p50 / {} ms", interval.as_millis()), Unit::Ratio, multiple(&case.medians));
-    let tail = Row::new(format!("{name}: p99 / {} ms", interval.as_millis()), Unit::Ratio, multiple(&case.tails));
-    let median = if case.refresh_ms.is_none() { median.goal(Goal::AtMost(GOAL)) } else { median };
+    let median = Row::new(
+        format!("{name}: p50 / {} ms", interval.as_millis()),
+        Unit::Ratio,
+        multiple(&case.medians),
+    );
+    let tail = Row::new(
+        format!("{name}: p99 / {} ms", interval.as_millis()),
+        Unit::Ratio,
+        multiple(&case.tails),
+    );
+    let median = if case.refresh_ms.is_none() {
+        median.goal(Goal::AtMost(GOAL))
+    } else {
+        median
+    };
     [
         median,
         tail,
@@ -143,7 +171,11 @@ async fn watch(world: &World, agents: &Agents, case: &Case, lead_in: Duration, s
     let ((), lags) = tokio::try_join!(write, arrivals(&world.target.rest, &copy, acknowledged))?;
     agents.leave(&world.target.rest, &copy).await?;
     leader.delete_index(&index).await?;
-    ensure!(lags.len() > 0, "no write was watched: the time is too short for {}/s", case.rate);
+    ensure!(
+        lags.len() > 0,
+        "no write was watched: the time is too short for {}/s",
+        case.rate
+    );
     Ok(lags)
 }
 
@@ -157,16 +189,24 @@ async fn arrivals(
     let mut lags = Vec::new();
     loop {
         if waiting.is_empty() {
-            let Some(write) = acknowledged.recv().await else { return Ok(lags.into_iter().collect()) };
+            let Some(write) = acknowledged.recv().await else {
+                return Ok(lags.into_iter().collect());
+            };
             waiting.push(write);
         }
         while let Ok(write) = acknowledged.try_recv() {
             waiting.push(write);
         }
         let ids: Vec<&str> = waiting.iter().map(|(id, _)| id.as_str()).collect();
-        let answer = target.post(&format!("/{index}/_mget?_source=false"), &json!({ "ids": ids })).await?;
+        let answer = target
+            .post(&format!("/{index}/_mget?_source=false"), &json!({ "ids": ids }))
+            .await?;
         let now = Instant::now();
-        let mut found = answer["docs"].as_array().into_iter().flatten().map(|doc| doc["found"] == true);
+        let mut found = answer["docs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|doc| doc["found"] == true);
         waiting.retain(|(_, at)| {
             let arrived = found.next().unwrap_or(false);
             if arrived {
@@ -175,7 +215,11 @@ async fn arrivals(
             !arrived
         });
         if let Some((id, at)) = waiting.first() {
-            ensure!(at.elapsed() < PATIENCE, "[{index}][{id}] has not arrived after {} s", PATIENCE.as_secs());
+            ensure!(
+                at.elapsed() < PATIENCE,
+                "[{index}][{id}] has not arrived after {} s",
+                PATIENCE.as_secs()
+            );
         }
         sleep(LOOK).await;
     }

@@ -24,7 +24,10 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         for part in [sample % 2, (sample + 1) % 2] {
             costs[part] = paced(world, plan, (part == 0).then_some(&agents), sample as u64).await?;
         }
-        aside(&format!("         {:.2} s with, {:.2} s without, for 100,000", costs[0], costs[1]));
+        aside(&format!(
+            "         {:.2} s with, {:.2} s without, for 100,000",
+            costs[0], costs[1]
+        ));
         // The first is the warm-up.
         if sample > 0 {
             ratios.add(costs[0] / costs[1]);

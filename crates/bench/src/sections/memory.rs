@@ -22,7 +22,11 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     let docs = plan.memory_docs;
     let (source, _) = world.filled(docs, 1).await?;
     let quiet = world.name("quiet");
-    world.leader.rest.put(&format!("/{quiet}"), &documents::index(1)).await?;
+    world
+        .leader
+        .rest
+        .put(&format!("/{quiet}"), &documents::index(1))
+        .await?;
     let mut values: [[Spread; 3]; 2] = Default::default();
     for _ in 0..plan.samples {
         let agents = Agents::start(world, Setup::default()).await?;
@@ -41,22 +45,31 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         for (process, [.., after]) in processes.iter().zip(&mut values) {
             after.add(process.resident()? as f64);
         }
-        aside(&format!("         {docs} documents in {:.1} s", time.as_secs_f64()));
+        aside(&format!(
+            "         {docs} documents in {:.1} s",
+            time.as_secs_f64()
+        ));
         let count = world.target.rest.count(&copy).await?;
-        ensure!(count == docs, "[{copy}] has {count} documents after the bootstrap of {docs}");
+        ensure!(
+            count == docs,
+            "[{copy}] has {count} documents after the bootstrap of {docs}"
+        );
         agents.leave(&world.target.rest, &copy).await?;
         agents.leave(&world.target.rest, &resting).await?;
         world.calm().await?;
     }
     world.leader.rest.delete_index(&source).await?;
     world.leader.rest.delete_index(&quiet).await?;
-    let rows = ["leader agent", "follower agent"].into_iter().zip(values).flat_map(|(agent, [idle, peak, after])| {
-        [
-            Row::new(format!("{agent}, idle"), Unit::Bytes, idle).goal(Goal::AtMost(IDLE_GOAL)),
-            Row::new(format!("{agent}, peak"), Unit::Bytes, peak).goal(Goal::AtMost(PEAK_GOAL)),
-            Row::new(format!("{agent}, idle after it"), Unit::Bytes, after),
-        ]
-    });
+    let rows = ["leader agent", "follower agent"]
+        .into_iter()
+        .zip(values)
+        .flat_map(|(agent, [idle, peak, after])| {
+            [
+                Row::new(format!("{agent}, idle"), Unit::Bytes, idle).goal(Goal::AtMost(IDLE_GOAL)),
+                Row::new(format!("{agent}, peak"), Unit::Bytes, peak).goal(Goal::AtMost(PEAK_GOAL)),
+                Row::new(format!("{agent}, idle after it"), Unit::Bytes, after),
+            ]
+        });
     Ok(Measured {
         title: "Memory".to_owned(),
         how: format!(

@@ -21,7 +21,14 @@ const RATES: [f64; 2] = [1.0, 100.0];
 
 /// Measures bootstraps and steady writes in turn.
 pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
-    let agents = Agents::start(world, Setup { relay: true, ..Setup::default() }).await?;
+    let agents = Agents::start(
+        world,
+        Setup {
+            relay: true,
+            ..Setup::default()
+        },
+    )
+    .await?;
     let relay = agents.relay.as_ref().context("there is no relay")?;
     let (source, bytes) = world.filled(plan.wire_docs, 1).await?;
     let (mut bootstraps, mut steady) = (Spread::default(), RATES.map(|_| Spread::default()));
@@ -32,16 +39,23 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         bootstraps.add((relay.bytes() - before) as f64 / bytes as f64);
         agents.leave(&world.target.rest, &copy).await?;
         for (rate, spread) in RATES.into_iter().zip(&mut steady) {
-            let time = if rate < 10.0 { plan.slow_lag_time } else { plan.lag_time };
+            let time = if rate < 10.0 {
+                plan.slow_lag_time
+            } else {
+                plan.lag_time
+            };
             spread.add(paced(world, &agents, relay, rate, time, sample as u64).await?);
         }
         aside(&format!("         sample {} of {}", sample + 1, plan.samples));
     }
     world.leader.rest.delete_index(&source).await?;
     let mut rows = vec![Row::new("bootstrap", Unit::Ratio, bootstraps)];
-    rows.extend(RATES.into_iter().zip(steady).map(|(rate, spread)| {
-        Row::new(format!("single writes at {rate:.0}/s"), Unit::Ratio, spread)
-    }));
+    rows.extend(
+        RATES
+            .into_iter()
+            .zip(steady)
+            .map(|(rate, spread)| Row::new(format!("single writes at {rate:.0}/s"), Unit::Ratio, spread)),
+    );
     Ok(Measured {
         title: "Bytes between the agents".to_owned(),
         how: format!(
@@ -82,7 +96,9 @@ async fn paced(
         }
     }
     until("the last write to arrive", async || {
-        let answer = target.post(&format!("/{copy}/_mget?_source=false"), &json!({ "ids": [last] })).await?;
+        let answer = target
+            .post(&format!("/{copy}/_mget?_source=false"), &json!({ "ids": [last] }))
+            .await?;
         Ok((answer["docs"][0]["found"] == true).then_some(()))
     })
     .await?;
