@@ -11,9 +11,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cache=${SLIPSTREAM_CACHE:-$HOME/.cache/slipstream}
+host=$(rustc -vV | sed -n 's/^host: //p')
+metadata=$(cargo metadata --locked --format-version 1 --filter-platform "$host")
 manifest() { # folder of a package of this workspace's lock file
-    cargo metadata --locked --format-version 1 |
-        sed -e 's/"manifest_path":"/\n/g' | sed -n "s#^\([^\"]*/$1-[0-9][^\"/]*\)/Cargo.toml\".*#\1#p" | head -n 1
+    sed -e 's/"manifest_path":"/\n/g' <<<"$metadata" | sed -n "s#^\([^\"]*/$1-[0-9][^\"/]*\)/Cargo.toml\".*#\1#p" |
+        sed -n 1p
 }
 src=$(manifest librocksdb-sys)
 zstd=$(manifest zstd-sys)
@@ -21,6 +23,11 @@ zstd=$(manifest zstd-sys)
 
 if command -v clang++ >/dev/null; then cxx=clang++; else cxx=g++; fi
 out=$cache/rocksdb/$(basename "$src")-$cxx
+if [ -f "$out/librocksdb.a" ]; then echo "$out"; exit 0; fi
+# Two builds at a time would take twice as long and twice the memory: the second waits for the first one's result.
+mkdir -p "$out"
+exec 9>"$out/.lock"
+flock 9
 if [ -f "$out/librocksdb.a" ]; then echo "$out"; exit 0; fi
 
 chunks=4
@@ -43,6 +50,5 @@ case $(uname -m) in x86_64) flags+=(-msse4.2 -mpclmul) ;; esac
 
 printf '%s\n' "$work"/unit-*.cc | xargs -P "$(nproc)" -I{} sh -c "$cxx \"\$@\" -c {} -o {}.o" sh "${flags[@]}"
 ar crs "$work/librocksdb.a" "$work"/unit-*.o
-mkdir -p "$out"
 mv "$work/librocksdb.a" "$out/.librocksdb.a.$$" && mv "$out/.librocksdb.a.$$" "$out/librocksdb.a"
 echo "$out"

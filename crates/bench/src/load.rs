@@ -19,36 +19,21 @@ pub(crate) struct Shape {
     pub(crate) parallel: usize,
 }
 
-/// What is tried. Larger and more were never better on two cores.
+impl Shape {
+    const fn new(batch: u64, parallel: usize) -> Self {
+        Shape { batch, parallel }
+    }
+}
+
+/// What is tried, the likeliest first.
 const SHAPES: [Shape; 7] = [
-    Shape {
-        batch: 1_000,
-        parallel: 2,
-    },
-    Shape {
-        batch: 1_000,
-        parallel: 4,
-    },
-    Shape {
-        batch: 2_500,
-        parallel: 3,
-    },
-    Shape {
-        batch: 5_000,
-        parallel: 2,
-    },
-    Shape {
-        batch: 5_000,
-        parallel: 4,
-    },
-    Shape {
-        batch: 10_000,
-        parallel: 2,
-    },
-    Shape {
-        batch: 10_000,
-        parallel: 4,
-    },
+    Shape::new(5_000, 2),
+    Shape::new(5_000, 4),
+    Shape::new(1_000, 4),
+    Shape::new(10_000, 2),
+    Shape::new(2_500, 3),
+    Shape::new(1_000, 2),
+    Shape::new(2_500, 8),
 ];
 
 /// The documents of a load, in bodies of one shape.
@@ -71,10 +56,13 @@ impl Load {
         }
     }
 
-    /// The fastest shape for loading this many documents into a new index of a cluster.
-    pub(crate) async fn best(rest: &Rest, docs: u64, shards: u32) -> Result<Load> {
+    /// The fastest of some shapes for loading this many documents into a new index of a cluster. The first is tried
+    /// twice: its first time is the warm-up.
+    pub(crate) async fn best(rest: &Rest, docs: u64, shards: u32, shapes: usize) -> Result<Load> {
+        let [first, ..] = SHAPES;
+        Load::new(docs, shards, first).run(rest, "trial").await?;
         let mut best: Option<(Duration, Load)> = None;
-        for shape in SHAPES {
+        for shape in SHAPES.into_iter().take(shapes) {
             let load = Load::new(docs, shards, shape);
             let time = load.run(rest, "trial").await?;
             if best.as_ref().is_none_or(|(fastest, _)| time < *fastest) {

@@ -1,6 +1,6 @@
 //! Where the numbers come from: machine, time and versions.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -16,8 +16,8 @@ pub(crate) struct Machine {
     pub(crate) date: String,
     /// What the agents' binary says of itself, and the commit of this working tree.
     pub(crate) version: String,
-    /// The agents' binary.
-    pub(crate) binary: PathBuf,
+    /// The agents' binary: its name, and its folder's, which is that of the build profile.
+    pub(crate) binary: String,
 }
 
 impl Machine {
@@ -39,9 +39,14 @@ impl Machine {
             kernel: format!("Linux {}", kernel.trim()),
             date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
             version: format!("{said}, commit {commit}"),
-            binary: binary.to_owned(),
+            binary: last_two(binary),
         })
     }
+}
+
+fn last_two(path: &Path) -> String {
+    let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
+    names[names.len().saturating_sub(2)..].join("/")
 }
 
 fn field(file: &str, name: &str) -> Option<String> {

@@ -47,7 +47,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_rate_is_kept_on_average() {
         let begun = Instant::now();
-        let mut pace = Pace::new(50.0, Duration::from_secs(60), 1);
+        let mut pace = Pace::new(50.0, Duration::from_mins(1), 1);
         let mut count = 0;
         while pace.next().await {
             count += 1;

@@ -15,6 +15,8 @@ pub(crate) struct Plan {
     pub(crate) memory_docs: u64,
     /// Documents of a bootstrap whose bytes are counted.
     pub(crate) wire_docs: u64,
+    /// How many shapes of the loader are tried at most.
+    pub(crate) shapes: usize,
     /// Numbers of shards to bootstrap.
     pub(crate) shards: &'static [u32],
     /// Samples of the leader's load, whose differences are small.
@@ -41,6 +43,7 @@ impl Plan {
                 bootstrap_docs: 5_000,
                 memory_docs: 5_000,
                 wire_docs: 5_000,
+                shapes: 2,
                 shards: &[1, 2],
                 load_samples: 1,
                 load_time: seconds(2),
@@ -55,6 +58,7 @@ impl Plan {
                 bootstrap_docs: 200_000,
                 memory_docs: 1_000_000,
                 wire_docs: 100_000,
+                shapes: usize::MAX,
                 shards: &[1, 4],
                 load_samples: 5,
                 load_time: seconds(15),

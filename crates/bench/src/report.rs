@@ -63,6 +63,11 @@ impl Row {
         }
     }
 
+    /// Whether it belongs to the table at the top: others only say what is behind those.
+    fn is_headline(&self) -> bool {
+        self.goal.is_some() || self.unit == Unit::Ratio
+    }
+
     /// Sets the goal.
     pub(crate) fn goal(mut self, goal: Goal) -> Row {
         self.goal = Some(goal);
@@ -72,25 +77,22 @@ impl Row {
     fn text(&self) -> String {
         let (least, greatest) = self.values.ends();
         let show = |value| self.unit.text(value);
-        let (goal, verdict) = match self.goal {
-            None => ("–".to_owned(), "–"),
-            Some(goal) => (
-                goal.text(self.unit),
-                if goal.is_met(self.values.median()) {
-                    "met"
-                } else {
-                    "**missed**"
-                },
-            ),
-        };
-        format!(
-            "| {} | {} | {} – {} | {} | {goal} | {verdict} |",
+        let numbers = format!(
+            "| {} | {} | {} – {} | {} |",
             self.what,
             show(self.values.median()),
             show(least),
             show(greatest),
             self.values.len(),
-        )
+        );
+        match self.goal {
+            Some(goal) if goal.is_met(self.values.median()) => {
+                format!("{numbers} {} | met |\n", goal.text(self.unit))
+            }
+            Some(goal) => format!("{numbers} {} | **missed** |\n", goal.text(self.unit)),
+            None if self.is_headline() => format!("{numbers} – | – |\n"),
+            None => format!("{numbers}\n"),
+        }
     }
 }
 
@@ -141,13 +143,13 @@ impl Report {
         let arguments: Vec<String> = std::env::args().skip(1).collect();
         _ = write!(
             text,
-            "Read the ratios, not the absolute numbers:\n\n\
+            "Read the ratios, not the absolute numbers, and neither as a promise for other machines:\n\n\
              - Both clusters, both agents and this program ran on one machine at a time: {}, {}. Two JVMs of one node each \
              share its cores with everything else, there is no network between them, and the disk is mostly the page \
              cache. With machines of their own, both sides of a ratio gain, not necessarily alike.\n\
              - {} → {}, {} MiB of heap each, no replicas, security off on the clusters; between the agents \
              mutual TLS as always.\n\
-             - {}, `{}`, {}.\n\
+             - {}, agents from `{}`; this program is {}.\n\
              - Documents are generated lines of an access log, about 300 bytes each, with ids spread like UUIDs; the \
              mapping is explicit and `refresh_interval` is set to 1 s.\n\
              - Each measurement is taken in turn with what it is compared with, after a warm-up; the table shows \
@@ -159,25 +161,36 @@ impl Report {
             world.target.release(),
             crate::world::HEAP_MB,
             machine.version,
-            machine.binary.display(),
+            machine.binary,
             if cfg!(debug_assertions) {
-                "measured by a debug build"
+                "a debug build"
             } else {
-                "measured by a release build"
+                "a release build"
             },
             machine.date,
             took.as_secs(),
             arguments.join(" "),
         );
+        text.push_str(
+            "\n| | median | least – greatest | samples | goal | verdict |\n|---|--:|--:|--:|--:|---|\n",
+        );
+        let headlines = self
+            .0
+            .iter()
+            .flat_map(|measured| &measured.rows)
+            .filter(|row| row.is_headline());
+        text.extend(headlines.map(Row::text));
         for measured in &self.0 {
-            _ = write!(
-                text,
-                "\n## {}\n\n{}\n\n| | median | least – greatest | samples | goal | verdict |\n|---|--:|--:|--:|--:|---|\n",
-                measured.title, measured.how
-            );
-            for row in &measured.rows {
-                text.push_str(&row.text());
-                text.push('\n');
+            _ = write!(text, "\n## {}\n\n{}\n", measured.title, measured.how);
+            let mut details = measured
+                .rows
+                .iter()
+                .filter(|row| !row.is_headline())
+                .map(Row::text)
+                .peekable();
+            if details.peek().is_some() {
+                text.push_str("\n| | median | least – greatest | samples |\n|---|--:|--:|--:|\n");
+                text.extend(details);
             }
         }
         text
@@ -190,19 +203,21 @@ mod tests {
 
     fn spread(values: [f64; 3]) -> Spread {
         let mut spread = Spread::default();
-        values.into_iter().for_each(|value| spread.add(value));
+        for value in values {
+            spread.add(value);
+        }
         spread
     }
 
     #[test]
     fn the_median_decides_over_the_goal() {
         let row = Row::new("x", Unit::Ratio, spread([0.7, 0.81, 0.9])).goal(Goal::AtLeast(0.8));
-        assert_eq!(row.text(), "| x | 0.81× | 0.70× – 0.90× | 3 | ≥ 0.80× | met |");
+        assert_eq!(row.text(), "| x | 0.81× | 0.70× – 0.90× | 3 | ≥ 0.80× | met |\n");
         let row =
             Row::new("y", Unit::Bytes, spread([1e6, 200e6, 300e6])).goal(Goal::AtMost(f64::from(150 << 20)));
         assert_eq!(
             row.text(),
-            "| y | 191 MiB | 1 MiB – 286 MiB | 3 | ≤ 150 MiB | **missed** |"
+            "| y | 191 MiB | 1 MiB – 286 MiB | 3 | ≤ 150 MiB | **missed** |\n"
         );
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 const JSON: &str = "application/json";
 
 /// How long anything may take that is not itself measured.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 /// How often something is looked at that will come in a moment.
 const LOOK: Duration = Duration::from_millis(10);
 

@@ -63,9 +63,8 @@ mod tests {
             (2.5, (1.0, 4.0), 4)
         );
         assert_eq!((spread.quantile(0.99), spread.quantile(0.25)), (4.0, 1.0));
-        let mut odd = Spread::default();
-        [5.0, 9.0, 7.0].into_iter().for_each(|value| odd.add(value));
-        assert_eq!(odd.median(), 7.0);
-        assert_eq!(Spread::default().median(), 0.0);
+        let odd: Spread = [5, 9, 7].map(Duration::from_secs).into_iter().collect();
+        assert_eq!((odd.median(), odd.ends(), odd.len()), (7.0, (5.0, 9.0), 3));
+        assert_eq!((Spread::default().median(), Spread::default().len()), (0.0, 0));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use slipstream_model::{DocRef, IndexName};
+use slipstream_model::{Checkpoint, DocRef, IndexName};
 
 use crate::answer::Refusal;
 use crate::client::{Call, Cluster};
@@ -12,12 +12,17 @@ use crate::error::{ErrorKind, Result};
 use crate::searcher::{Outcome, Searcher};
 
 impl Cluster {
-    /// How many documents live in each stretch of `width` sequence numbers: first sequence number → count, empty
-    /// stretches absent. Documents with a `_doc_count` field count that many times.
+    /// How many documents live in each stretch of `width` sequence numbers up to `through`: first sequence number →
+    /// count, empty stretches absent. Documents with a `_doc_count` field count that many times.
     ///
     /// # Errors
     /// [`ErrorKind::TooLarge`] if there are more stretches than `search.max_buckets`.
-    pub async fn live_histogram(&self, searcher: &Searcher, width: u64) -> Result<BTreeMap<u64, u64>> {
+    pub async fn live_histogram(
+        &self,
+        searcher: &Searcher,
+        width: u64,
+        through: Checkpoint,
+    ) -> Result<BTreeMap<u64, u64>> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(flatten)]
@@ -42,6 +47,7 @@ impl Cluster {
         let mut body = Map::new();
         body.insert("size".into(), json!(0));
         body.insert("track_total_hits".into(), json!(false));
+        body.insert("query".into(), json!({ "range": { "_seq_no": { "lte": through.get() } } }));
         let histogram = json!({ "field": "_seq_no", "interval": width.max(1), "min_doc_count": 1 });
         body.insert("aggs".into(), json!({ "live": { "histogram": histogram } }));
         let call = self.search_call(searcher, body, "").await?;

@@ -102,7 +102,7 @@ mod tests {
             const TOTAL: u64 = 3 * STEP;
             let budget = Budget::new(TOTAL);
             let mut accounts: Vec<Account> = (0..sessions).map(|_| budget.account()).collect();
-            let mut batches: Vec<std::collections::VecDeque<u64>> = vec![Default::default(); sessions];
+            let mut batches: Vec<std::collections::VecDeque<u64>> = vec![std::collections::VecDeque::new(); sessions];
             for account in &mut accounts {
                 prop_assert_eq!(account.open(), OWN);
             }

@@ -1,6 +1,6 @@
 //! The follower agent's metrics: their names, labels and the only places that write them.
 
-use metrics::{counter, gauge};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use slipstream_model::{IndexName, Phase, ShardKey};
 
 /// Age of the oldest acknowledged leader operation not yet readable on the target, in seconds; labels `index`, `shard`.
@@ -24,19 +24,19 @@ pub const VERSION_RESTARTS_TOTAL: &str = "slipstream_version_restarts_total";
 /// Times that the leader held documents which reading had missed, each followed by a reconciliation.
 pub const DIVERGENCE_TOTAL: &str = "slipstream_divergence_total";
 
-/// All of the above, for the test that holds the documentation to them.
-pub const ALL: [&str; 10] = [
-    LAG_SECONDS,
-    LAG_OPS,
-    OPS_TOTAL,
-    BYTES_TOTAL,
-    BOOTSTRAP_PROGRESS_RATIO,
-    STATE,
-    BULK_RETRIES_TOTAL,
-    READER,
-    VERSION_RESTARTS_TOTAL,
-    DIVERGENCE_TOTAL,
-];
+/// Gives every metric its help text. Once a process, after the recorder is installed.
+pub fn describe() {
+    describe_gauge!(LAG_SECONDS, "Age of the oldest acknowledged leader operation not yet readable on the target");
+    describe_gauge!(LAG_OPS, "Acknowledged leader operations above the durable checkpoint");
+    describe_counter!(OPS_TOTAL, "Operations applied, by kind");
+    describe_counter!(BYTES_TOTAL, "Bytes moved, by direction and stage");
+    describe_gauge!(BOOTSTRAP_PROGRESS_RATIO, "How much of the first copy is done, 0 to 1");
+    describe_gauge!(STATE, "1 for the state that an index is in");
+    describe_counter!(BULK_RETRIES_TOTAL, "Requests and items that the target turned away, by reason");
+    describe_gauge!(READER, "1 for the reader that serves a shard");
+    describe_counter!(VERSION_RESTARTS_TOTAL, "Documents that had to be put over a higher version on the target");
+    describe_counter!(DIVERGENCE_TOTAL, "Times that the leader held documents which reading had missed");
+}
 
 pub(crate) fn bulk_retry(reason: &'static str) {
     counter!(BULK_RETRIES_TOTAL, "reason" => reason).increment(1);

@@ -83,7 +83,7 @@ pub(crate) fn probe(probe: v1::Probe) -> Result<Probe, FrameError> {
             if !width.is_power_of_two() || width < Buckets::FINEST {
                 return Err(FrameError::Width(width));
             }
-            Ok(Probe::Histogram { width })
+            Ok(Probe::Histogram { width, through: Checkpoint::new(histogram.through) })
         }
         Question::Living(living) => Ok(Probe::Living(SeqRange::new(
             Checkpoint::new(living.after),
@@ -270,12 +270,13 @@ mod tests {
             })
         };
         for width in [0, 1, 4095, 5000] {
-            let histogram = v1::probe::Question::Histogram(v1::probe::Histogram { width });
+            let histogram = v1::probe::Question::Histogram(v1::probe::Histogram { width, through: 9 });
             assert_eq!(ask(histogram).unwrap_err(), FrameError::Width(width));
         }
         assert!(
             ask(v1::probe::Question::Histogram(v1::probe::Histogram {
-                width: 8192
+                width: 8192,
+                through: 9,
             }))
             .is_ok()
         );

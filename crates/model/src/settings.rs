@@ -29,7 +29,7 @@ pub const HELD: [(&str, &str); 2] =
     [("index.gc_deletes", "0s"), ("index.translog.durability", "request")];
 
 /// Prefixes of settings that are [`Travel::Private`].
-const PRIVATE: [&str; 22] = [
+const PRIVATE: [&str; 24] = [
     "index.uuid",
     "index.creation_date",
     "index.provided_name",
@@ -42,6 +42,9 @@ const PRIVATE: [&str; 22] = [
     "index.routing.rebalance.",
     "index.allocation.",
     "index.resize.",
+    // How copies are kept in step is each cluster's own way.
+    "index.replication.",
+    "index.remote_store.",
     "index.shrink.",
     "index.recovery.",
     "index.history.",

@@ -72,6 +72,8 @@ pub enum Probe {
     Histogram {
         /// A power of two.
         width: u64,
+        /// The census's highest: what came since must not stand in for what is gone.
+        through: Checkpoint,
     },
     /// Sequence numbers alive in a range, lowest first, at most 10,000.
     Living(SeqRange),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use slipstream_cluster::{Cluster, ClusterError, IndexSeqStats, IndexState};
 use slipstream_model::IndexName;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// A shared view of one leader cluster. Cheap to clone.
@@ -23,7 +24,12 @@ struct Inner {
     polled: tokio::sync::Mutex<Option<Polled>>,
     indices: Mutex<HashMap<IndexName, Arc<IndexWatch>>>,
     version: tokio::sync::Mutex<Option<(Instant, u64)>>,
+    /// Pages that shards may read ahead, all together.
+    ahead: Arc<Semaphore>,
 }
+
+/// How many pages all shards together may read ahead of the one that each of them is entitled to (I8).
+const READ_AHEAD: usize = 12;
 
 struct Polled {
     begun: Instant,
@@ -79,12 +85,19 @@ impl Watch {
             polled: tokio::sync::Mutex::default(),
             indices: Mutex::default(),
             version: tokio::sync::Mutex::default(),
+            ahead: Arc::new(Semaphore::new(READ_AHEAD)),
         }))
     }
 
     /// The cluster that is watched.
     pub fn cluster(&self) -> &Cluster {
         &self.0.cluster
+    }
+
+    /// Leave to read one page ahead, while the answer lives; `None` if other shards have taken all there is. Nobody waits
+    /// for it: a shard without reads its pages one after the other, so a stalled follower never holds up another one.
+    pub fn read_ahead(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.ahead).try_acquire_owned().ok()
     }
 
     /// Includes an index in the shared polls for as long as the answer lives.

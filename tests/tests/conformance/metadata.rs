@@ -74,6 +74,13 @@ async fn settings_are_put_shown_and_put_back(c: Arc<Context>) {
     assert_eq!(one[&c.index]["settings"], json!({"index.number_of_shards": "2"}));
 }
 
+/// Whether a setting was refused. OpenSearch 3 gave some of these refusals a name of their own.
+fn is_refusal(c: &Context, status: u16, answer: &Value) -> bool {
+    let kind = error_type(answer);
+    let renamed = c.opensearch && c.version.0 >= 3 && kind == "settings_exception";
+    status == 400 && (renamed || kind == "illegal_argument_exception")
+}
+
 async fn settings_that_cannot_be_are_refused(c: Arc<Context>) {
     c.create_plain().await;
     let before = flat(&c).await;
@@ -85,11 +92,7 @@ async fn settings_that_cannot_be_are_refused(c: Arc<Context>) {
         json!({"index.number_of_replicas": -2}),
     ] {
         let (status, answer) = c.put("/_settings", change.clone()).await;
-        assert_eq!(
-            (status, error_type(&answer)),
-            (400, "illegal_argument_exception"),
-            "{change}: {answer}"
-        );
+        assert!(is_refusal(&c, status, &answer), "{change}: {answer}");
     }
     assert_eq!(flat(&c).await, before);
     for settings in [
@@ -101,26 +104,18 @@ async fn settings_that_cannot_be_are_refused(c: Arc<Context>) {
         let (status, answer) =
             c.es.put(&format!("/{}-2", c.index), &json!({"settings": settings}))
                 .await;
-        assert_eq!(
-            (status, error_type(&answer)),
-            (400, "illegal_argument_exception"),
-            "{settings}: {answer}"
-        );
+        assert!(is_refusal(&c, status, &answer), "{settings}: {answer}");
     }
 }
 
 async fn static_settings_wait_for_a_closed_index(c: Arc<Context>) {
     c.create_plain().await;
-    assert_eq!(c.post("/_close", json!({})).await.0, 200);
+    assert_eq!(c.post_empty("/_close").await.0, 200);
     c.put_ok("/_settings", json!({"index.codec": "best_compression"}))
         .await;
     let (status, answer) = c.put("/_settings", json!({"index.number_of_shards": 4})).await;
-    assert_eq!(
-        (status, error_type(&answer)),
-        (400, "illegal_argument_exception"),
-        "{answer}"
-    );
-    assert_eq!(c.post("/_open", json!({})).await.0, 200);
+    assert!(is_refusal(&c, status, &answer), "{answer}");
+    assert_eq!(c.post_empty("/_open").await.0, 200);
     assert_eq!(flat(&c).await["index.codec"], "best_compression");
 }
 
@@ -194,7 +189,7 @@ async fn a_closed_index_answers_nothing(c: Arc<Context>) {
     c.create_plain().await;
     c.put_ok("/_doc/1", json!({"n": 1})).await;
     let before = c.state().await;
-    let (status, answer) = c.post("/_close", json!({})).await;
+    let (status, answer) = c.post_empty("/_close").await;
     assert_eq!(
         (status, &answer["indices"][&c.index]["closed"]),
         (200, &json!(true)),
@@ -214,7 +209,7 @@ async fn a_closed_index_answers_nothing(c: Arc<Context>) {
             "{path}: {answer}"
         );
     }
-    let (status, answer) = c.post("/_refresh", json!({})).await;
+    let (status, answer) = c.post_empty("/_refresh").await;
     assert_eq!(
         (status, error_type(&answer)),
         (400, "index_closed_exception"),
@@ -239,7 +234,7 @@ async fn a_closed_index_answers_nothing(c: Arc<Context>) {
     );
     let (_, rows) = c.es.get(&format!("/_cat/indices/{}?format=json", c.index)).await;
     assert_eq!(rows[0]["status"], "close");
-    assert_eq!(c.post("/_open", json!({})).await.0, 200);
+    assert_eq!(c.post_empty("/_open").await.0, 200);
     c.es.get(&format!(
         "/_cluster/health/{}?wait_for_status=green&timeout=30s",
         c.index
@@ -369,9 +364,5 @@ async fn cluster_settings_are_kept(c: Arc<Context>) {
     let (status, answer) =
         c.es.put("/_cluster/settings", &json!({"persistent": {"zork.zork": 3}}))
             .await;
-    assert_eq!(
-        (status, error_type(&answer)),
-        (400, "illegal_argument_exception"),
-        "{answer}"
-    );
+    assert!(is_refusal(&c, status, &answer), "{answer}");
 }

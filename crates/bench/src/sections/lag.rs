@@ -111,21 +111,21 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
 
 fn rows(case: Case) -> [Row; 4] {
     let interval = case.interval();
-    let rhythm = case
-        .refresh_ms
-        .map_or_else(|| "default".to_owned(), |ms| format!("`refresh_ms = {ms}`"));
-    let name = format!("{rhythm}, {:.0}/s", case.rate);
+    let rhythm = case.refresh_ms.map_or_else(
+        || "index's own refresh".to_owned(),
+        |ms| format!("`refresh_ms = {ms}`"),
+    );
+    let name = format!("{rhythm}, {:.0} writes a second", case.rate);
+    let headline = |what| {
+        format!(
+            "Lag {what} / {} ms refresh, {:.0} writes a second",
+            interval.as_millis(),
+            case.rate
+        )
+    };
     let multiple = |spread: &Spread| spread.divided_by(interval.as_secs_f64());
-    let median = Row::new(
-        format!("{name}: p50 / {} ms", interval.as_millis()),
-        Unit::Ratio,
-        multiple(&case.medians),
-    );
-    let tail = Row::new(
-        format!("{name}: p99 / {} ms", interval.as_millis()),
-        Unit::Ratio,
-        multiple(&case.tails),
-    );
+    let median = Row::new(headline("p50"), Unit::Ratio, multiple(&case.medians));
+    let tail = Row::new(headline("p99"), Unit::Ratio, multiple(&case.tails));
     let median = if case.refresh_ms.is_none() {
         median.goal(Goal::AtMost(GOAL))
     } else {

@@ -45,9 +45,13 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
             plan.load_time.as_secs(),
         ),
         rows: vec![
-            Row::new("with replication / without", Unit::Ratio, ratios),
-            Row::new("processor time with replication", Unit::CpuSeconds, with),
-            Row::new("processor time without", Unit::CpuSeconds, without),
+            Row::new(
+                "Leader's processor time for each document, replicated / not",
+                Unit::Ratio,
+                ratios,
+            ),
+            Row::new("replicated", Unit::CpuSeconds, with),
+            Row::new("not replicated", Unit::CpuSeconds, without),
         ],
     })
 }
@@ -77,7 +81,7 @@ async fn paced(world: &World, plan: &Plan, agents: Option<&Agents>, seed: u64) -
     write(plan.lead_in, seed).await?;
     let before = world.leader.jvm()?.cpu()?;
     let docs = write(plan.load_time, seed + 1).await?;
-    let cost = world.leader.jvm()?.cpu()? - before;
+    let cost = world.leader.jvm()?.cpu()?.saturating_sub(before);
     if let Some(agents) = agents {
         agents.leave(&world.target.rest, &copy).await?;
     }

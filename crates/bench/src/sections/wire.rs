@@ -49,13 +49,18 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         aside(&format!("         sample {} of {}", sample + 1, plan.samples));
     }
     world.leader.rest.delete_index(&source).await?;
-    let mut rows = vec![Row::new("bootstrap", Unit::Ratio, bootstraps)];
-    rows.extend(
-        RATES
-            .into_iter()
-            .zip(steady)
-            .map(|(rate, spread)| Row::new(format!("single writes at {rate:.0}/s"), Unit::Ratio, spread)),
-    );
+    let mut rows = vec![Row::new(
+        "Bytes between the agents / sources, bootstrap",
+        Unit::Ratio,
+        bootstraps,
+    )];
+    rows.extend(RATES.into_iter().zip(steady).map(|(rate, spread)| {
+        Row::new(
+            format!("Bytes between the agents / sources, {rate:.0} writes a second"),
+            Unit::Ratio,
+            spread,
+        )
+    }));
     Ok(Measured {
         title: "Bytes between the agents".to_owned(),
         how: format!(

@@ -104,7 +104,7 @@ mod tests {
             prop_assert!(leftover.again.windows(2).all(|w| seq(&w[0]) < seq(&w[1])));
             // Nothing that failed and was not overtaken is forgotten: the newest of each document is still there.
             for id in 0u8..4 {
-                let newest = writes.iter().zip(&items).filter(|(w, _)| w.doc().id == id.to_string()).next_back();
+                let newest = writes.iter().zip(&items).rfind(|(w, _)| w.doc().id == id.to_string());
                 if let Some((newest, (_, outcome))) = newest.filter(|(_, (_, o))| *o != 0) {
                     let list = if *outcome == 1 { &leftover.conflicts } else { &leftover.again };
                     prop_assert!(list.iter().any(|w| seq(w) == seq(newest)));

@@ -164,6 +164,11 @@ impl MetadataSync {
             .filter(|target| target.state.uuid == self.follower_index_uuid)
             .ok_or_else(|| Stop::Final(self.follower_is_gone()))?;
 
+        if !target.state.open {
+            // A setting that takes a closed index was being put when an earlier life of the agent ended.
+            tracing::warn!(index = %self.follower_index, "the follower index is closed, opening it");
+            self.cluster.open_index(&self.follower_index).await.map_err(|e| self.target(&e))?;
+        }
         if !same_json(leader.mapping.get(), target.mapping.get()) {
             self.cluster.put_mapping(&self.follower_index, &leader.mapping).await.map_err(|e| {
                 if e.kind == ErrorKind::BadRequest {

@@ -17,6 +17,9 @@ pub(crate) enum PrepareError {
     /// There is an index of that name with documents in it.
     #[error("Cant use same index again for replication. Delete the index:{0}")]
     Occupied(IndexName),
+    /// A setting that the operator asked for is not known there.
+    #[error("unknown setting [{}] in the settings asked for: the target does not have it", .0.join(", "))]
+    UnknownOverride(Vec<String>),
     /// The target will not have such an index.
     #[error("the target cannot hold a copy of [{leader}]")]
     Refused {
@@ -58,6 +61,12 @@ pub(super) async fn prepare(
         let made = cluster.create_index(index, &settings, &leader.mapping, &leader.aliases).await;
         let Err(source) = made else { break };
         if let Some(unknown) = drop_unknown(&source, &mut settings) {
+            // What the leader has and the target does not know is left out; what was asked for is not.
+            let (asked_for, unknown): (Vec<_>, Vec<_>) =
+                unknown.into_iter().partition(|name| overrides.contains_key(name));
+            if !asked_for.is_empty() {
+                return Err(PrepareError::UnknownOverride(asked_for));
+            }
             tracing::warn!(%index, ?unknown, "the target does not have these settings of the leader");
         } else if source.is_transient() {
             return Err(target(source));

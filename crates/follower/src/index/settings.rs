@@ -43,7 +43,8 @@ pub(super) async fn put(
             }
             Some(Refusal::Static(names)) => {
                 for name in names {
-                    closed.extend(change.remove_entry(&name));
+                    // A default that the target put there itself is not worth closing the index.
+                    closed.extend(change.remove_entry(&name).filter(|(_, value)| !value.is_null()));
                 }
             }
             None => return Err(error),

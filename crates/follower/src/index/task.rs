@@ -517,7 +517,7 @@ impl From<PrepareError> for ControlError {
     fn from(error: PrepareError) -> Self {
         match error {
             PrepareError::Occupied(index) => ControlError::FollowerExists(index),
-            PrepareError::Refused { .. } => ControlError::Invalid(crate::chain(&error)),
+            PrepareError::Refused { .. } | PrepareError::UnknownOverride(_) => ControlError::Invalid(crate::chain(&error)),
             PrepareError::Target { .. } => ControlError::Unavailable(crate::chain(&error)),
         }
     }

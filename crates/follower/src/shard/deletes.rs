@@ -56,7 +56,7 @@ impl DeleteSearch {
             asked: 0,
             gone: Vec::new(),
         };
-        (search, probe(v1::probe::Question::Histogram(v1::probe::Histogram { width })))
+        (search, probe(v1::probe::Question::Histogram(v1::probe::Histogram { width, through: highest.get() })))
     }
 
     /// Takes the evidence that was asked for. Reads the store, so it belongs on a blocking thread.
@@ -175,7 +175,7 @@ mod tests {
         match question {
             v1::probe::Question::Histogram(h) => {
                 let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
-                live.iter().for_each(|s| *counts.entry(s / h.width * h.width).or_default() += 1);
+                live.iter().filter(|s| **s as i64 <= h.through).for_each(|s| *counts.entry(s / h.width * h.width).or_default() += 1);
                 let (starts, counts) = counts.into_iter().unzip();
                 v1::evidence::Answer::Histogram(v1::evidence::Histogram { starts, counts })
             }

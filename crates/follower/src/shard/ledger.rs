@@ -103,7 +103,9 @@ mod tests {
             }
             let mut state = seed | 1;
             let mut left: BTreeMap<u64, usize> = BTreeMap::new();
-            portions.iter().for_each(|b| *left.entry(*b).or_default() += 1);
+            for batch in &portions {
+                *left.entry(*batch).or_default() += 1;
+            }
             let mut reached = Vec::new();
             loop {
                 for milestone in ledger.reached() {

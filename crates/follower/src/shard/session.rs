@@ -36,7 +36,7 @@ const LANE_QUEUE: usize = 8;
 /// A leader that says nothing for this long is gone, whatever the connection thinks: it pulses every few seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 /// The answer to the opening takes a few requests on the leader cluster.
-const OPENING: Duration = Duration::from_secs(60);
+const OPENING: Duration = Duration::from_mins(1);
 /// How long the lanes may take to finish what they have begun; a bulk has a deadline of its own below this.
 const DRAIN: Duration = Duration::from_secs(90);
 
@@ -302,8 +302,9 @@ impl<'a> Session<'a> {
         let (mut indexed, mut forget) = (0, Vec::new());
         for write in writes {
             match &write {
-                Write::Gone(seq_no, doc) => forget.push((*seq_no, doc.id.clone())),
-                Write::Op(Op { change: Change::Delete, seq_no, doc, .. }) => forget.push((*seq_no, doc.id.clone())),
+                Write::Gone(seq_no, doc) | Write::Op(Op { change: Change::Delete, seq_no, doc, .. }) => {
+                    forget.push((*seq_no, doc.id.clone()));
+                }
                 Write::Op(_) => indexed += 1,
             }
             portions.entry(write.lane(self.lanes.len())).or_default().push(write);
@@ -327,20 +328,11 @@ impl<'a> Session<'a> {
                     },
                 }
             };
-            match place {
-                Ok(place) => place.send(Portion { batch, writes }),
+            let Ok(place) = place else {
                 // The lane ended on an error, which is on its way.
-                Err(_) => {
-                    let error = loop {
-                        match applied.recv().await {
-                            Some(Ok(_)) => {}
-                            Some(Err(error)) => break End::from(error),
-                            None => break End::Passing("a lane ended".to_owned()),
-                        }
-                    };
-                    return Err(error);
-                }
-            }
+                return Err(lane_error(applied).await);
+            };
+            place.send(Portion { batch, writes });
         }
         Ok(())
     }
@@ -354,7 +346,9 @@ impl<'a> Session<'a> {
             // A document that came back meanwhile stays remembered.
             let forgotten = blocking(move || store.forget(&done.forget)).await?;
             if let Some(buckets) = &mut self.buckets {
-                forgotten.into_iter().for_each(|seq_no| buckets.remove(seq_no));
+                for seq_no in forgotten {
+                    buckets.remove(seq_no);
+                }
             }
         }
         self.account.applied(done.bytes);
@@ -487,6 +481,15 @@ impl<'a> Session<'a> {
     async fn send(&self, frame: v1::follower_frame::Frame) -> Result<(), End> {
         send(&self.to_leader, frame).await
     }
+}
+
+async fn lane_error(applied: &mut mpsc::Receiver<Applied>) -> End {
+    while let Some(done) = applied.recv().await {
+        if let Err(error) = done {
+            return error.into();
+        }
+    }
+    End::Passing("a lane ended".to_owned())
 }
 
 async fn send(to: &mpsc::Sender<v1::FollowerFrame>, frame: v1::follower_frame::Frame) -> Result<(), End> {

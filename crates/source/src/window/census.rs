@@ -123,7 +123,9 @@ impl WindowReader {
     async fn answer(&self, searcher: &Searcher, probe: Probe) -> Result<Evidence, Stop> {
         let cluster = self.watch.cluster();
         let answer = match probe {
-            Probe::Histogram { width } => cluster.live_histogram(searcher, width).await.map(Evidence::Histogram),
+            Probe::Histogram { width, through } => {
+                cluster.live_histogram(searcher, width, through).await.map(Evidence::Histogram)
+            }
             Probe::Living(range) => cluster.living(searcher, range, LIVING).await.map(|seq_nos| {
                 let cut = seq_nos.len() == LIVING;
                 let complete_through = match seq_nos.last() {

@@ -1,7 +1,8 @@
 //! The scan: windows of sequence numbers, a few in flight, emitted in order; then the tail from one searcher.
 //!
-//! In flight are at most [`PARALLEL`] pages, and each is asked for only while the follower has granted credit, so that a
-//! stalled follower holds back the reading and not a pile of pages (I8). Windows end at the round's global checkpoint:
+//! In flight are at most [`PARALLEL`] pages: one that the shard is entitled to, sized by the credit that the follower has
+//! granted, and some ahead of it as long as all shards together stay within [`crate::Watch::read_ahead`]. So a stalled
+//! follower holds back its own reading, not a pile of pages and not its neighbours (I8). Windows end at the round's global checkpoint:
 //! all of it is acknowledged and visible.
 
 use futures::StreamExt;
@@ -28,6 +29,10 @@ impl WindowReader {
         let mut in_flight = FuturesOrdered::new();
         loop {
             while in_flight.len() < PARALLEL {
+                let ahead = if in_flight.is_empty() { None } else { Some(self.watch.read_ahead()) };
+                if matches!(ahead, Some(None)) {
+                    break;
+                }
                 let credit = if in_flight.is_empty() { link.credit().await? } else { PAGE_BYTES };
                 let docs = self.pages.docs(credit);
                 if next.distance_to(through) <= docs as u64 {
@@ -38,10 +43,11 @@ impl WindowReader {
                 next = window.through;
                 let (cluster, searcher) = (cluster.clone(), searcher.clone());
                 in_flight.push_back(async move {
-                    (window, docs, read_window(&cluster, &searcher, window, docs).await)
+                    (window, docs, read_window(&cluster, &searcher, window, docs).await, ahead)
                 });
             }
-            let Some((window, docs, answer)) = in_flight.next().await else { return Ok(()) };
+            // The leave is given back when the page has been handed on.
+            let Some((window, docs, answer, _ahead)) = in_flight.next().await else { return Ok(()) };
             self.take_window(link, &searcher, survey, window, docs, answer).await?;
         }
     }

@@ -12,10 +12,14 @@ use slipstream_testkit::{
 };
 
 async fn steps(writers: &Writers, wanted: u64) {
-    eventually(&format!("{wanted} steps"), Duration::from_secs(120), async || match writers.summary() {
-        summary if summary.done >= wanted => Ok(()),
-        summary => Err(format!("{summary:?}")),
-    })
+    eventually(
+        &format!("{wanted} steps"),
+        Duration::from_secs(120),
+        async || match writers.summary() {
+            summary if summary.done >= wanted => Ok(()),
+            summary => Err(format!("{summary:?}")),
+        },
+    )
     .await;
 }
 
@@ -102,11 +106,6 @@ async fn writes_and_compares(release: Release) {
 #[tokio::test]
 async fn elasticsearch_7_10_2() {
     writes_and_compares(Release::Elasticsearch7_10_2).await;
-}
-
-#[tokio::test]
-async fn elasticsearch_8_19_21() {
-    writes_and_compares(Release::Elasticsearch8_19_21).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,56 @@
+//! I1, I3: a leader with a replica loses the node of its primary in the middle of writes. What was acknowledged arrives;
+//! what was not, and was rolled back, never shows on the follower.
+
+use std::time::Duration;
+
+use serde_json::json;
+use slipstream_testkit::servers::{Cluster, Release, Server, ServerConfig, or_skip};
+use slipstream_testkit::workload::{StormIndex, Workload};
+use slipstream_tests::agents::{Agents, LONG, Options};
+use slipstream_tests::real::wait_until_equal;
+use tokio::time::sleep;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_i3_the_primarys_node_is_killed_opensearch_2_19() {
+    fail_over(Release::OpenSearch2_19_1, 11).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i1_i3_the_primarys_node_is_killed_elasticsearch_7_10() {
+    fail_over(Release::Elasticsearch7_10_2, 12).await;
+}
+
+async fn fail_over(release: Release, seed: u64) {
+    let (leader, target) = tokio::join!(
+        Cluster::start(release, 2, ServerConfig::named("leader")),
+        Server::start(release, ServerConfig::named("target")),
+    );
+    let (Some(mut leader), Some(target)) = (or_skip(leader), or_skip(target)) else { return };
+    let agents = Agents::start(&leader.nodes[0].url(), &target.url(), Options::default()).await;
+    println!("failover on {release:?}, seed {seed}");
+
+    let index = StormIndex { name: "replicated".to_owned(), shards: 2, versions_restart: false };
+    let workload = Workload::new(seed).with_indices(vec![index]);
+    workload.create_indices(&leader.client()).await;
+    let settings = json!({ "index": { "number_of_replicas": 1 } });
+    assert_eq!(leader.client().put("/replicated/_settings", &settings).await.0, 200);
+    leader.wait_for_green("replicated").await;
+    agents.follow("copy", "replicated").await;
+
+    let writers = workload.start(leader.client().url());
+    for _ in 0..2 {
+        for shard in 0..2 {
+            leader.move_primary("replicated", shard, 1).await;
+        }
+        sleep(Duration::from_secs(2)).await;
+        leader.nodes[1].kill().await;
+        sleep(Duration::from_secs(4)).await;
+        leader.nodes[1].restart().await.expect("the killed node comes back");
+        leader.wait_for_nodes(2).await;
+        leader.wait_for_green("replicated").await;
+    }
+    let summary = writers.stop().await;
+    assert!(summary.done > 0, "{summary:?}");
+    wait_until_equal(&leader.client(), "replicated", &target.client(), "copy", LONG).await;
+    agents.wait_for_status("copy", "SYNCING", LONG).await;
+}

@@ -1,0 +1,139 @@
+//! Trouble on the leader's side: an index that is gone, closed or another one; a cluster or an agent that is away.
+
+use std::time::Duration;
+
+use serde_json::json;
+use slipstream_tests::agents::SOON;
+
+use crate::world::{World, refusal};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_index_that_is_deleted_pauses_its_follower_and_takes_nothing_from_it() {
+    let world = World::start().await;
+    world.following().await;
+    world.leader.delete("/lead").await;
+    let words = ["the leader index of [lead][0] was deleted", "stop following it"];
+    world.held("PAUSED", &words).await;
+    assert_eq!(world.target.count("f").await, 10);
+    world.agents.command("f", "_resume").await;
+    world.held("PAUSED", &["was deleted"]).await;
+
+    world.agents.command("f", "_stop").await;
+    assert_eq!(world.target.count("f").await, 10);
+    world.target.put("/f/_doc/mine", &json!({ "n": 1 })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i5_a_leader_index_replaced_while_the_follower_was_down_pauses_it_and_nothing_is_written() {
+    let mut world = World::start().await;
+    world.following().await;
+    world.agents.follower.kill();
+    let before = world.target.es.get("/f/_stats?level=shards").await.1["indices"]["f"]["shards"]["0"][0]["seq_no"].clone();
+    world.leader.delete("/lead").await;
+    world.create("lead", json!({}), json!({})).await;
+    world.leader.write("lead", 100..130).await;
+
+    world.start_follower().await;
+    let words = ["deleted and created again", "stop, delete the follower index and start again"];
+    world.held("PAUSED", &words).await;
+    // Also after an operator's "go on": this is another index.
+    world.agents.command("f", "_resume").await;
+    world.held("PAUSED", &words).await;
+    let after = world.target.es.get("/f/_stats?level=shards").await.1["indices"]["f"]["shards"]["0"][0]["seq_no"].clone();
+    assert_eq!(after, before);
+    assert_eq!(world.target.count("f").await, 10);
+
+    world.agents.command("f", "_stop").await;
+    world.target.delete("/f").await;
+    world.agents.follow("f", "lead").await;
+    world.goes_on("lead", "f").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_index_that_is_closed_pauses_its_follower_and_reopened_goes_on() {
+    let world = World::start().await;
+    world.following().await;
+    world.leader.write("lead", 10..20).await;
+    world.leader.call("/lead/_close").await;
+    world.held("PAUSED", &["the leader index of [lead][0] is closed; open it, then resume"]).await;
+    world.leader.call("/lead/_open").await;
+    world.leader.write("lead", 20..30).await;
+    world.leader.delete("/lead/_doc/1").await;
+    // It stays held until somebody says so.
+    assert_eq!(world.agents.status("f").await["status"], "PAUSED");
+    world.agents.command("f", "_resume").await;
+    world.goes_on("lead", "f").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_cluster_that_goes_away_is_waited_for() {
+    let mut world = World::start().await;
+    world.following().await;
+    world.leader.down().await;
+    world.waits(&["leader cluster failed", &world.leader.url()]).await;
+    assert_eq!(world.agents.status("f").await["status"], "SYNCING");
+    let (status, answer) = world.agents.try_follow("g", "lead").await;
+    let words = ["cannot serve now", "leader cluster", "cannot connect"];
+    refusal((status, &answer), 503, "replication_exception", &words);
+
+    world.leader.up().await;
+    world.leader.write("lead", 10..20).await;
+    world.goes_on("lead", "f").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_agent_that_is_killed_is_waited_for() {
+    let mut world = World::start().await;
+    world.following().await;
+    world.agents.leader.kill();
+    world.leader.write("lead", 10..20).await;
+    world.waits(&["leader agent"]).await;
+    assert_eq!(world.agents.status("f").await["status"], "SYNCING");
+    world.agents.leader.start();
+    world.goes_on("lead", "f").await;
+    for round in 2..5 {
+        world.leader.write("lead", round * 10..round * 10 + 10).await;
+        world.agents.leader.crash();
+        world.leader.delete(&format!("/lead/_doc/{round}")).await;
+    }
+    world.goes_on("lead", "f").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_is_cut_or_silent_is_waited_for() {
+    let world = World::start().await;
+    world.following().await;
+    world.agents.link.cut();
+    world.leader.write("lead", 10..20).await;
+    world.waits(&["leader agent"]).await;
+    world.agents.link.resume();
+    world.goes_on("lead", "f").await;
+    world.agents.link.corrupt(0.01, 7);
+    world.leader.write("lead", 20..40).await;
+    world.waits(&["leader agent"]).await;
+    world.agents.link.resume();
+    world.goes_on("lead", "f").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i7_a_limit_raised_on_the_leader_arrives_before_the_fields_that_need_it() {
+    let mut world = World::start().await;
+    world.create("lead", json!({ "index.mapping.total_fields.limit": 5 }), json!({})).await;
+    world.leader.write("lead", 0..10).await;
+    world.agents.follow("f", "lead").await;
+    world.agents.wait_for_status("f", "SYNCING", SOON).await;
+    world.equal("lead", "f").await;
+    world.agents.follower.kill();
+    world.leader.put("/lead/_settings", &json!({ "index.mapping.total_fields.limit": 20 })).await;
+    world.leader.put("/lead/_doc/wide", &json!({ "a": 1, "b": 2, "c": 3, "d": 4 })).await;
+    world.start_follower().await;
+    world.goes_on("lead", "f").await;
+
+    // And the other way round: a limit lowered after the fields were made.
+    world.agents.restart_follower(Duration::ZERO).await;
+    world.agents.follower.kill();
+    world.leader.put("/lead/_doc/wider", &json!({ "e": 1, "g": 2, "h": 3, "i": 4 })).await;
+    world.leader.put("/lead/_settings", &json!({ "index.mapping.total_fields.limit": 5 })).await;
+    world.start_follower().await;
+    world.goes_on("lead", "f").await;
+}
