@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
@@ -50,13 +50,8 @@ impl Args {
 
     /// The product's binary.
     pub(crate) fn binary(&self) -> Result<PathBuf> {
-        let binary = match &self.binary {
-            Some(path) => path.clone(),
-            None => {
-                let own = std::env::current_exe()?;
-                own.parent().unwrap_or(Path::new("")).join("slipstream")
-            }
-        };
+        let beside = || Ok(std::env::current_exe()?.with_file_name("slipstream"));
+        let binary = self.binary.clone().map_or_else(beside, anyhow::Ok)?;
         ensure!(
             binary.exists(),
             "`{}` is not there: build it with `cargo build --release -p slipstream`, or name another by --binary",

@@ -87,20 +87,43 @@ impl Documents {
     }
 }
 
-/// Bulk bodies with `docs` documents from the beginning of the row, `batch` to each, and the bytes of all sources.
-pub(crate) fn bodies(docs: u64, batch: u64) -> (Vec<Vec<u8>>, u64) {
-    let mut row = Documents::new();
-    let (mut bodies, mut bytes, mut left) = (Vec::new(), 0, docs);
-    while left > 0 {
-        let count = batch.min(left);
-        let mut body = Vec::with_capacity(count as usize * 340);
-        for _ in 0..count {
-            bytes += row.append(&mut body) as u64;
+/// Bulk bodies of the row from its beginning, made as they are asked for.
+pub(crate) struct Bodies {
+    row: Documents,
+    left: u64,
+    batch: u64,
+    source_bytes: u64,
+}
+
+impl Bodies {
+    /// `docs` documents, `batch` to each body.
+    pub(crate) fn new(docs: u64, batch: u64) -> Self {
+        Bodies {
+            row: Documents::new(),
+            left: docs,
+            batch,
+            source_bytes: 0,
         }
-        bodies.push(body);
-        left -= count;
     }
-    (bodies, bytes)
+
+    /// Bytes of all sources in the bodies made so far.
+    pub(crate) fn source_bytes(&self) -> u64 {
+        self.source_bytes
+    }
+}
+
+impl Iterator for Bodies {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let docs = self.batch.min(self.left);
+        self.left -= docs;
+        let mut body = Vec::with_capacity(docs as usize * 340);
+        for _ in 0..docs {
+            self.source_bytes += self.row.append(&mut body) as u64;
+        }
+        (docs > 0).then_some(body)
+    }
 }
 
 /// An index for them. The refresh interval stands there in so many words, so that the engine refreshes on schedule
@@ -126,14 +149,12 @@ mod tests {
 
     #[test]
     fn documents_are_as_long_as_promised_and_the_same_every_time() {
-        let (bodies, bytes) = bodies(1000, 300);
-        assert_eq!(bodies.len(), 4);
-        assert!(
-            (270..=330).contains(&(bytes / 1000)),
-            "{} bytes a document",
-            bytes / 1000
-        );
-        assert_eq!(bodies, super::bodies(1000, 300).0);
+        let mut bodies = Bodies::new(1000, 300);
+        let made: Vec<_> = bodies.by_ref().collect();
+        let length = bodies.source_bytes() / 1000;
+        assert!((270..=330).contains(&length), "{length} bytes a document");
+        assert_eq!(made.len(), 4);
+        assert!(made.iter().cloned().eq(Bodies::new(1000, 300)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 
-use crate::documents;
+use crate::documents::{self, Bodies};
 use crate::rest::Rest;
 
 /// Documents a bulk, and bulks at once.
@@ -47,7 +47,7 @@ pub(crate) struct Load {
 impl Load {
     /// Makes the bodies.
     pub(crate) fn new(docs: u64, shards: u32, shape: Shape) -> Load {
-        let (bodies, _) = documents::bodies(docs, shape.batch);
+        let bodies = Bodies::new(docs, shape.batch).collect();
         Load {
             shape,
             docs,
@@ -99,9 +99,9 @@ impl Load {
 /// Makes an index with this many documents. Returns the bytes of all sources.
 pub(crate) async fn fill(rest: &Rest, index: &str, docs: u64, shards: u32) -> Result<u64> {
     rest.put(&format!("/{index}"), &documents::index(shards)).await?;
-    let (bodies, bytes) = documents::bodies(docs, 5_000);
-    send(rest, index, bodies.into_iter(), 2).await?;
-    Ok(bytes)
+    let mut bodies = Bodies::new(docs, 5_000);
+    send(rest, index, bodies.by_ref(), 2).await?;
+    Ok(bodies.source_bytes())
 }
 
 async fn send(

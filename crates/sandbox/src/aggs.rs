@@ -115,7 +115,9 @@ impl Agg {
     pub(crate) fn take(&mut self, candidate: &Candidate<'_>, matched: bool) {
         if let Kind::Global { count, inner } = &mut self.kind {
             *count += 1;
-            inner.iter_mut().for_each(|a| a.take(candidate, true));
+            for agg in inner {
+                agg.take(candidate, true);
+            }
             return;
         }
         if !matched {

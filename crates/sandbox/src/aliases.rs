@@ -3,10 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Reply};
-use crate::cluster::{Cluster, glob};
+use crate::cluster::Cluster;
 use crate::error::{ApiError, ApiResult};
 use crate::index::SharedIndex;
-use crate::settings::Access;
+use crate::knobs::Access;
+use crate::resolve::glob;
 
 /// An alias as it is kept and shown, from the body that asked for it.
 pub(crate) fn definition(body: &Value) -> Value {
@@ -162,7 +163,7 @@ fn change<T>(
 pub(crate) fn put(cluster: &Cluster, call: &Call, names: &str, alias: &str) -> ApiResult<Reply> {
     let definition = definition(&call.json()?);
     let targets = cluster.resolve(names, call.params.resolve(true))?;
-    let add = |t: crate::cluster::Target| Action::Add(t.index, alias.to_owned(), definition.clone());
+    let add = |t: crate::resolve::Target| Action::Add(t.index, alias.to_owned(), definition.clone());
     apply(cluster, targets.into_iter().map(add).collect())?;
     Ok(Reply::acknowledged())
 }

@@ -9,13 +9,15 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::call::{Call, RefreshPolicy, Reply, Wait};
+use crate::call::{Call, RefreshPolicy, Reply, Wait, scalar_text};
 use crate::cluster::{Cluster, Flavor, random_id};
-use crate::documents::{self, Update, Wishes, merge_update, written_json};
+use crate::documents::{self, written_json};
 use crate::error::{ApiError, ApiResult};
 use crate::index::{SharedIndex, WriteOp};
-use crate::settings::Access;
+use crate::knobs::Access;
 use crate::shard::{Expect, Written};
+use crate::update::{Update, merge_update};
+use crate::wishes::Wishes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verb {
@@ -140,7 +142,7 @@ fn action(line: &[u8], number: usize, default_index: Option<&str>) -> ApiResult<
         source: None,
     };
     for (name, value) in body.as_object().into_iter().flatten() {
-        let text = documents::scalar_text(value);
+        let text = scalar_text(value);
         match name.as_str() {
             "_index" => item.index = text.unwrap_or_default(),
             "_id" => item.id = text,
@@ -181,7 +183,11 @@ pub(crate) fn bulk(cluster: &Cluster, call: &Call, default_index: Option<&str>) 
         let mut state = index.lock();
         state.sync()?;
         for shard in shards {
-            waits.extend(state.refresh_shard(*shard, policy, cluster.clock.now())?.map(Wait::Refresh));
+            waits.extend(
+                state
+                    .refresh_shard(*shard, policy, cluster.clock.now())?
+                    .map(Wait::Refresh),
+            );
         }
     }
     let took = started.elapsed().as_millis() as u64;
@@ -201,12 +207,7 @@ struct Done {
     copies: Value,
 }
 
-fn one(
-    cluster: &Cluster,
-    item: &Item,
-    id: &str,
-    touched: &mut Touched,
-) -> ApiResult<Done> {
+fn one(cluster: &Cluster, item: &Item, id: &str, touched: &mut Touched) -> ApiResult<Done> {
     if cluster.faults.reject_item() {
         return Err(ApiError::new(
             429,
@@ -270,7 +271,9 @@ fn one(
         source,
     };
     let (shard, written) = cluster.with_surroundings(|around| index.write(&mut state, op, around))?;
-    let entry = touched.entry(index.name.clone()).or_insert_with(|| (index.clone(), BTreeSet::new()));
+    let entry = touched
+        .entry(index.name.clone())
+        .or_insert_with(|| (index.clone(), BTreeSet::new()));
     entry.1.insert(shard);
     Ok(Done {
         index: index.name.clone(),
@@ -287,7 +290,7 @@ fn answer(flavor: Flavor, item: &Item, id: &str, outcome: ApiResult<Done>) -> Va
                 "not_found" => StatusCode::NOT_FOUND,
                 _ => StatusCode::OK,
             };
-            let mut body = written_json(flavor, &done.index, id, done.written, done.copies);
+            let mut body = written_json(flavor, &done.index, id, done.written, &done.copies);
             body["status"] = json!(status.as_u16());
             body
         }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::cluster::Resolve;
 use crate::error::{ApiError, ApiResult};
+use crate::resolve::Resolve;
 
 /// A request, taken apart.
 #[derive(Debug)]
@@ -151,6 +151,15 @@ fn decode(text: &str, query: bool) -> String {
 pub(crate) enum Wait {
     /// The next refresh of an index (`refresh=wait_for`).
     Refresh(watch::Receiver<u64>),
+}
+
+/// A string, or a number as its text.
+pub(crate) fn scalar_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// What `?refresh` asks for.

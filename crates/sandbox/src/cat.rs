@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Reply};
-use crate::cluster::{Cluster, glob};
+use crate::cluster::Cluster;
 use crate::error::ApiResult;
+use crate::resolve::glob;
 use crate::search;
 use crate::time::unix_millis;
 

@@ -7,9 +7,10 @@ use crate::call::{Call, Reply};
 use crate::cluster::{Cluster, Flavor, random_uuid};
 use crate::error::{ApiError, ApiResult};
 use crate::index::{Index, SharedIndex, State};
+use crate::knobs::Access;
 use crate::mapping::{self, Fields};
 use crate::persist::{IndexMeta, ShardMeta, Versions};
-use crate::settings::{self, Access, Flat};
+use crate::settings::{self, Flat};
 use crate::time::unix_millis;
 
 fn check_name(name: &str) -> ApiResult<()> {

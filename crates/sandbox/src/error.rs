@@ -8,6 +8,11 @@ use serde_json::{Map, Value, json};
 pub(crate) struct ApiError {
     /// The HTTP status, or that of one item of a bulk.
     pub(crate) status: StatusCode,
+    detail: Box<Detail>,
+}
+
+#[derive(Debug, Clone)]
+struct Detail {
     kind: String,
     reason: String,
     fields: Vec<(&'static str, Value)>,
@@ -23,22 +28,21 @@ impl ApiError {
     pub(crate) fn new(status: u16, kind: impl Into<String>, reason: impl Into<String>) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let (kind, reason) = (kind.into(), reason.into());
-        ApiError {
-            status,
+        let detail = Box::new(Detail {
             kind,
             reason,
             fields: Vec::new(),
             cause: None,
             bare: false,
-        }
+        });
+        ApiError { status, detail }
     }
 
     /// A refusal without an exception object.
     pub(crate) fn bare(status: u16, reason: impl Into<String>) -> Self {
-        ApiError {
-            bare: true,
-            ..ApiError::new(status, "", reason)
-        }
+        let mut error = ApiError::new(status, "", reason);
+        error.detail.bare = true;
+        error
     }
 
     pub(crate) fn illegal(reason: impl Into<String>) -> Self {
@@ -90,20 +94,20 @@ impl ApiError {
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
-        self.fields.push((name, value.into()));
+        self.detail.fields.push((name, value.into()));
         self
     }
 
     pub(crate) fn caused_by(mut self, kind: impl Into<String>, reason: impl Into<String>) -> Self {
-        self.cause = Some((kind.into(), reason.into()));
+        self.detail.cause = Some((kind.into(), reason.into()));
         self
     }
 
     fn own_fields(&self) -> Map<String, Value> {
         let mut object = Map::new();
-        object.insert("type".into(), json!(self.kind));
-        object.insert("reason".into(), json!(self.reason));
-        for (name, value) in &self.fields {
+        object.insert("type".into(), json!(self.detail.kind));
+        object.insert("reason".into(), json!(self.detail.reason));
+        for (name, value) in &self.detail.fields {
             object.insert((*name).to_owned(), value.clone());
         }
         object
@@ -112,7 +116,7 @@ impl ApiError {
     /// The error object of one item of a bulk.
     pub(crate) fn item(&self) -> Value {
         let mut object = self.own_fields();
-        if let Some((kind, reason)) = &self.cause {
+        if let Some((kind, reason)) = &self.detail.cause {
             object.insert("caused_by".into(), json!({"type": kind, "reason": reason}));
         }
         Value::Object(object)
@@ -127,8 +131,8 @@ impl ApiError {
 
     /// The whole answer.
     pub(crate) fn envelope(&self) -> Value {
-        let error = if self.bare {
-            json!(self.reason)
+        let error = if self.detail.bare {
+            json!(self.detail.reason)
         } else {
             self.with_root()
         };

@@ -14,9 +14,10 @@ use crate::cluster::Flavor;
 use crate::dynamic;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
+use crate::knobs::{Access, Knobs};
 use crate::mapping::{self, Fields};
 use crate::persist::{IndexMeta, Log, ShardMeta, Store, Versions};
-use crate::settings::{Access, Flat, Knobs};
+use crate::settings::Flat;
 use crate::shard::{Expect, Shard, Written};
 use crate::time::CoarseClock;
 
@@ -238,11 +239,17 @@ impl Index {
     /// them, and so does a write that waits to become visible.
     pub(crate) fn refresh_if_due(&self, now: u64) {
         let mut state = self.lock();
-        let Some(interval) = state.knobs.refresh else { return };
+        let Some(interval) = state.knobs.refresh else {
+            return;
+        };
         if !state.open || state.refreshed_at.elapsed() < interval {
             return;
         }
-        let (gc, may_idle, after) = (state.knobs.gc_deletes, state.knobs.may_idle, state.knobs.idle_after);
+        let (gc, may_idle, after) = (
+            state.knobs.gc_deletes,
+            state.knobs.may_idle,
+            state.knobs.idle_after,
+        );
         for shard in &mut state.shards {
             let rests = may_idle && shard.is_idle(after) && !shard.is_awaited();
             if shard.wants_refresh() && !rests {

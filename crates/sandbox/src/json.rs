@@ -82,12 +82,11 @@ impl Json {
         };
         let mut changed = false;
         for (name, value) in theirs {
-            match mine.iter_mut().find(|(n, _)| n == name) {
-                Some((_, old)) => changed |= old.merge(value),
-                None => {
-                    mine.push((name.clone(), value.clone()));
-                    changed = true;
-                }
+            if let Some((_, old)) = mine.iter_mut().find(|(n, _)| n == name) {
+                changed |= old.merge(value);
+            } else {
+                mine.push((name.clone(), value.clone()));
+                changed = true;
             }
         }
         changed
@@ -137,7 +136,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn wrong(&self, what: &str) -> String {
         let before = &self.text.as_bytes()[..self.at.min(self.text.len())];
-        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+        let line = before.split(|b| *b == b'\n').count();
         let column = before.iter().rev().take_while(|b| **b != b'\n').count() + 1;
         format!("{what}\n at [line: {line}, column: {column}]")
     }

@@ -3,12 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Reply};
-use crate::cluster::{Cluster, glob};
+use crate::cluster::Cluster;
 use crate::create::shown_settings;
 use crate::error::ApiResult;
 use crate::index::SharedIndex;
+use crate::knobs::Access;
 use crate::mapping;
-use crate::settings::{self, Access, Flat};
+use crate::resolve::glob;
+use crate::settings::{self, Flat};
 
 /// `GET [IDX/]_settings[/NAME]`.
 pub(crate) fn get_settings(

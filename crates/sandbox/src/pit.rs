@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use crate::call::{Call, Reply};
 use crate::cluster::{Cluster, random_id};
 use crate::error::{ApiError, ApiResult};
+use crate::knobs::Access;
 use crate::search::{Part, parts};
-use crate::settings::Access;
-use crate::time::{parse_duration, unix_millis};
+use crate::time::{Span, unix_millis};
 
 /// How many may be open at once, as in the engine.
 const MOST: usize = 300;
@@ -31,7 +31,7 @@ struct Pit {
 }
 
 fn keep_alive(text: &str) -> ApiResult<Duration> {
-    parse_duration(text).flatten().ok_or_else(|| {
+    Span::parse(text).and_then(Span::length).ok_or_else(|| {
         ApiError::illegal(format!(
             "failed to parse setting [keep_alive] with value [{text}] as a time value"
         ))

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use crate::documents::scalar_text;
+use crate::call::scalar_text;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
 use crate::shard::Doc;

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::cluster::glob;
+use crate::resolve::glob;
 
 /// Keeps what the patterns name, drops what those with a leading `-` name. An answer that holds documents which are
 /// not plain JSON is left whole.

@@ -6,7 +6,9 @@ use crate::call::{Call, Reply};
 use crate::cluster::{Cluster, Flavor};
 use crate::error::{ApiError, ApiResult};
 use crate::stats::Maintenance;
-use crate::{aliases, bulk, cat, create, documents, metadata, nodes, pit, search, state, stats, tasks};
+use crate::{
+    aliases, bulk, cat, create, documents, metadata, nodes, pit, read, search, state, stats, tasks, update,
+};
 
 /// Answers one request.
 pub(crate) fn dispatch(cluster: &Cluster, call: &Call) -> ApiResult<Reply> {
@@ -31,7 +33,7 @@ fn of_cluster(cluster: &Cluster, call: &Call, segments: &[&str]) -> Option<ApiRe
     let pits = cluster.flavor == Flavor::OpenSearch;
     Some(match segments {
         ["_bulk"] if post || put => bulk::bulk(cluster, call, None),
-        ["_mget"] if get || post => documents::mget(cluster, call, None),
+        ["_mget"] if get || post => read::mget(cluster, call, None),
         ["_search"] if get || post => search::search(cluster, call, None),
         ["_search", "point_in_time"] if delete && pits => pit::delete(cluster, call, false),
         ["_search", "point_in_time", "_all"] if delete && pits => pit::delete(cluster, call, true),
@@ -50,7 +52,7 @@ fn of_cluster(cluster: &Cluster, call: &Call, segments: &[&str]) -> Option<ApiRe
         ["_cluster", "settings"] if get => Ok(state::get_settings(cluster, call)),
         ["_cluster", "settings"] if put => state::put_settings(cluster, call),
         ["_nodes", ..] if get => Ok(nodes::nodes(cluster)),
-        ["_tasks"] if get => tasks::list(cluster, call),
+        ["_tasks"] if get => Ok(tasks::list(cluster, call)),
         ["_tasks", id] if get => tasks::get(cluster, id),
         ["_cat", "indices"] if get => cat::indices(cluster, call, ""),
         ["_cat", "indices", names] if get => cat::indices(cluster, call, names),
@@ -80,14 +82,14 @@ fn of_index(cluster: &Cluster, call: &Call, segments: &[&str]) -> Option<ApiResu
         [index] if put => create::create(cluster, call, index),
         [index] if delete => create::delete(cluster, call, index),
         [index, "_doc"] if post => documents::index(cluster, call, index, None, false),
-        [index, "_doc", id] if get => documents::get(cluster, call, index, id, false),
+        [index, "_doc", id] if get => read::get(cluster, call, index, id, false),
         [index, "_doc", id] if put || post => documents::index(cluster, call, index, Some(id), false),
         [index, "_doc", id] if delete => documents::delete(cluster, call, index, id),
         [index, "_create", id] if put || post => documents::index(cluster, call, index, Some(id), true),
-        [index, "_update", id] if post => documents::update(cluster, call, index, id),
-        [index, "_source", id] if get => documents::get(cluster, call, index, id, true),
+        [index, "_update", id] if post => update::update(cluster, call, index, id),
+        [index, "_source", id] if get => read::get(cluster, call, index, id, true),
         [index, "_bulk"] if post || put => bulk::bulk(cluster, call, Some(index)),
-        [index, "_mget"] if get || post => documents::mget(cluster, call, Some(index)),
+        [index, "_mget"] if get || post => read::mget(cluster, call, Some(index)),
         [names, "_search"] if get || post => search::search(cluster, call, Some(names)),
         [names, "_search", "point_in_time"] if post && pits => pit::create(cluster, call, names),
         [names, "_count"] if get || post => search::count(cluster, call, names),

@@ -25,7 +25,7 @@ use crate::faults::Endpoint;
 use crate::render;
 use crate::routes::dispatch;
 use crate::tasks::{Running, action_of};
-use crate::time::parse_duration;
+use crate::time::Span;
 
 /// The engines' `http.max_content_length`.
 const MAX_BODY: usize = 100 << 20;
@@ -141,8 +141,9 @@ async fn handle(State(shared): State<Shared>, request: Request) -> Response {
     else {
         return lost();
     };
+    // Errors are shown whole, whatever was asked for.
     if let Some(filtered) = filter
-        .filter(|_| !reply.plain)
+        .filter(|_| !reply.plain && reply.status.is_success())
         .and_then(|f| render::filter(&reply.body, &f))
     {
         reply.body = filtered;
@@ -227,11 +228,11 @@ async fn wait_for_version(cluster: &Cluster, call: &Call) -> Option<Reply> {
     let limit = call
         .params
         .get("wait_for_timeout")
-        .and_then(parse_duration)
-        .flatten();
+        .and_then(Span::parse)
+        .and_then(Span::length);
     let mut moved = cluster.next_version();
     let reached = moved.wait_for(|version| *version >= wanted);
-    match tokio::time::timeout(limit.unwrap_or(Duration::from_secs(60)), reached).await {
+    match tokio::time::timeout(limit.unwrap_or(Duration::from_mins(1)), reached).await {
         Ok(_) => None,
         Err(_) => Some(Reply::from(&ApiError::new(
             500,

@@ -4,12 +4,11 @@
 //! it does not know, so that a client meets that refusal in tests.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::error::{ApiError, ApiResult};
-use crate::time::parse_duration;
+use crate::time::Span;
 
 /// Flat settings: name with its `index.` prefix → a string or a list of strings.
 pub(crate) type Flat = BTreeMap<String, Value>;
@@ -196,7 +195,7 @@ fn validate(name: &str, value: &Value) -> ApiResult<Update> {
     let Some(text) = value.as_str() else {
         return Ok(update);
     };
-    if DURATIONS.contains(&name) && parse_duration(text).is_none() {
+    if DURATIONS.contains(&name) && Span::parse(text).is_none() {
         return Err(ApiError::illegal(format!(
             "failed to parse setting [{name}] with value [{text}] as a time value: unit is missing or unrecognized"
         )));
@@ -234,9 +233,8 @@ pub(crate) fn updated(current: &Flat, change: &Flat, open: bool, index: &str, uu
     let mut refused = Vec::new();
     for (name, value) in change {
         match validate(name, value)? {
-            Update::Dynamic => {}
             Update::Static | Update::Final if open => refused.push(format!("[{name}]")),
-            Update::Static => {}
+            Update::Dynamic | Update::Static => {}
             Update::Final => {
                 return Err(ApiError::illegal(format!(
                     "final {index} setting [{name}], not updateable"
@@ -263,110 +261,6 @@ pub(crate) fn updated(current: &Flat, change: &Flat, open: bool, index: &str, uu
     Ok(next)
 }
 
-/// What the engine reads out of an index's settings.
-#[derive(Debug, Clone)]
-pub(crate) struct Knobs {
-    pub(crate) replicas: u32,
-    /// `None`: never by itself.
-    pub(crate) refresh: Option<Duration>,
-    /// Whether an unsearched shard may stop refreshing: only while `refresh_interval` is not set.
-    pub(crate) may_idle: bool,
-    pub(crate) idle_after: Duration,
-    pub(crate) gc_deletes: Duration,
-    pub(crate) max_result_window: usize,
-    pub(crate) fields_limit: usize,
-    pub(crate) hidden: bool,
-    pub(crate) default_pipeline: Option<String>,
-    pub(crate) final_pipeline: Option<String>,
-    pub(crate) blocks: Blocks,
-}
-
-/// The blocks that an operator or a full disk puts on an index.
-#[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is one setting of the engine")]
-pub(crate) struct Blocks {
-    pub(crate) read_only: bool,
-    pub(crate) allow_delete: bool,
-    pub(crate) read: bool,
-    pub(crate) write: bool,
-    pub(crate) metadata: bool,
-}
-
-/// What a request wants of an index, as far as blocks care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Read,
-    Write,
-    MetadataRead,
-    MetadataWrite,
-    DeleteIndex,
-}
-
-impl Blocks {
-    /// Refuses what a block forbids.
-    pub(crate) fn check(self, access: Access, index: &str) -> ApiResult<()> {
-        use Access::{DeleteIndex, MetadataRead, MetadataWrite, Read, Write};
-        let writes = matches!(access, Write | MetadataWrite | DeleteIndex);
-        let metadata = matches!(access, MetadataRead | MetadataWrite | DeleteIndex);
-        let found = if self.read_only && writes {
-            Some((403, "FORBIDDEN/5/index read-only (api)"))
-        } else if self.allow_delete && matches!(access, Write | MetadataWrite) {
-            let what = "TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, \
-                        index has read-only-allow-delete block";
-            Some((429, what))
-        } else if self.read && access == Read {
-            Some((403, "FORBIDDEN/7/index read (api)"))
-        } else if self.write && access == Write {
-            Some((403, "FORBIDDEN/8/index write (api)"))
-        } else if self.metadata && metadata {
-            Some((403, "FORBIDDEN/9/index metadata (api)"))
-        } else {
-            None
-        };
-        match found {
-            Some((status, what)) => {
-                let reason = format!("index [{index}] blocked by: [{what}];");
-                Err(ApiError::new(status, "cluster_block_exception", reason))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-impl Knobs {
-    /// Reads validated settings; what cannot be read falls back to the engine's default.
-    pub(crate) fn of(flat: &Flat) -> Knobs {
-        let text = |name: &str| flat.get(name).and_then(Value::as_str);
-        let number = |name: &str, default: u64| text(name).and_then(|t| t.parse().ok()).unwrap_or(default);
-        let on = |name: &str| text(name) == Some("true");
-        let time = |name: &str, default: u64| {
-            text(name)
-                .and_then(parse_duration)
-                .unwrap_or(Some(Duration::from_secs(default)))
-        };
-        let pipeline = |name: &str| text(name).filter(|p| *p != "_none").map(str::to_owned);
-        Knobs {
-            replicas: number("index.number_of_replicas", 1) as u32,
-            refresh: time("index.refresh_interval", 1).filter(|d| !d.is_zero()),
-            may_idle: !flat.contains_key("index.refresh_interval"),
-            idle_after: time("index.search.idle.after", 30).unwrap_or(Duration::MAX),
-            gc_deletes: time("index.gc_deletes", 60).unwrap_or(Duration::MAX),
-            max_result_window: number("index.max_result_window", 10_000) as usize,
-            fields_limit: number("index.mapping.total_fields.limit", 1_000) as usize,
-            hidden: on("index.hidden"),
-            default_pipeline: pipeline("index.default_pipeline"),
-            final_pipeline: pipeline("index.final_pipeline"),
-            blocks: Blocks {
-                read_only: on("index.blocks.read_only"),
-                allow_delete: on("index.blocks.read_only_allow_delete"),
-                read: on("index.blocks.read"),
-                write: on("index.blocks.write"),
-                metadata: on("index.blocks.metadata"),
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,20 +282,5 @@ mod tests {
         assert!(updated(&current, &codec, false, "i", "u").is_ok());
         let shards = flatten_index(&json!({"number_of_shards": 2}));
         assert!(updated(&current, &shards, false, "i", "u").is_err());
-    }
-
-    #[test]
-    fn null_puts_the_default_back() {
-        let current = flatten_index(&json!({"refresh_interval": "-1"}));
-        assert_eq!(Knobs::of(&current).refresh, None);
-        let next = updated(
-            &current,
-            &flatten_index(&json!({"refresh_interval": null})),
-            true,
-            "i",
-            "u",
-        )
-        .unwrap();
-        assert_eq!(Knobs::of(&next).refresh, Some(Duration::from_secs(1)));
     }
 }

@@ -162,14 +162,13 @@ impl Shard {
         // An internal version counts on over a delete for as long as the delete is remembered.
         let counted = known.map_or(1, |v| v.wrapping_add(1));
         let next = match expect {
-            Expect::Any => counted,
             Expect::Absent if exists => {
                 return Err(format!(
                     "document already exists (current version [{}])",
                     known.unwrap_or(0)
                 ));
             }
-            Expect::Absent => counted,
+            Expect::Any | Expect::Absent => counted,
             Expect::External(version) => match known {
                 Some(v) if v >= version => {
                     return Err(format!(
@@ -340,7 +339,7 @@ impl Shard {
 mod tests {
     use super::*;
 
-    const GC: Duration = Duration::from_secs(60);
+    const GC: Duration = Duration::from_mins(1);
 
     fn put(shard: &mut Shard, id: &str, expect: Expect) -> ApiResult<Written> {
         shard

@@ -3,14 +3,15 @@
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Reply};
-use crate::cluster::{Cluster, Flavor, Target, random_uuid};
+use crate::cluster::{Cluster, Flavor, random_uuid};
 use crate::create::shown_settings;
 use crate::error::{ApiError, ApiResult};
+use crate::resolve::{Resolve, Target};
 use crate::settings::{flatten, nest};
 
 /// The indices that a state or health request is about; names that do not exist are passed over.
 fn targets(cluster: &Cluster, names: &str) -> ApiResult<Vec<Target>> {
-    let how = crate::cluster::Resolve {
+    let how = Resolve {
         ignore_unavailable: true,
         closed: true,
         hidden: true,
@@ -196,7 +197,7 @@ pub(crate) fn put_settings(cluster: &Cluster, call: &Call) -> ApiResult<Reply> {
         for (name, value) in change.iter().filter(|(n, _)| !n.is_empty()) {
             if value.is_null() {
                 // Here, unlike in an index's settings, a pattern resets everything that it matches.
-                kept.retain(|n, _| !crate::cluster::glob(name, n));
+                kept.retain(|n, _| !crate::resolve::glob(name, n));
             } else {
                 kept.insert(name.clone(), value.clone());
             }

@@ -6,7 +6,7 @@ use crate::call::{Call, Reply};
 use crate::cluster::Cluster;
 use crate::error::{ApiError, ApiResult};
 use crate::index::Index;
-use crate::settings::Access;
+use crate::knobs::Access;
 use crate::shard::{Counters, Shard};
 
 const METRICS: &[&str] = &[

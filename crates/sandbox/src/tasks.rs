@@ -7,8 +7,9 @@ use std::time::Instant;
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Reply};
-use crate::cluster::{Cluster, Flavor, glob};
+use crate::cluster::{Cluster, Flavor};
 use crate::error::{ApiError, ApiResult};
+use crate::resolve::glob;
 use crate::time::unix_millis;
 
 /// The running requests by number.
@@ -98,7 +99,7 @@ fn task_json(cluster: &Cluster, number: u64, task: &Task) -> Value {
 }
 
 /// `GET _tasks`.
-pub(crate) fn list(cluster: &Cluster, call: &Call) -> ApiResult<Reply> {
+pub(crate) fn list(cluster: &Cluster, call: &Call) -> Reply {
     let wanted: Vec<&str> = call
         .params
         .get("actions")
@@ -119,11 +120,11 @@ pub(crate) fn list(cluster: &Cluster, call: &Call) -> ApiResult<Reply> {
         .collect();
     drop(inner);
     if tasks.is_empty() {
-        return Ok(Reply::json(&json!({"nodes": {}})));
+        return Reply::json(&json!({"nodes": {}}));
     }
     let mut node = crate::nodes::summary(cluster);
     node["tasks"] = Value::Object(tasks);
-    Ok(Reply::json(&json!({"nodes": {&cluster.node: node}})))
+    Reply::json(&json!({"nodes": {&cluster.node: node}}))
 }
 
 /// `GET _tasks/ID`.
@@ -134,11 +135,8 @@ pub(crate) fn get(cluster: &Cluster, id: &str) -> ApiResult<Reply> {
         .and_then(|n| n.parse().ok());
     let inner = cluster.tasks.inner.lock().unwrap_or_else(PoisonError::into_inner);
     let found = number.and_then(|n: u64| inner.running.get(&n).map(|task| task_json(cluster, n, task)));
-    match found {
-        Some(task) => Ok(Reply::json(&json!({"completed": false, "task": task}))),
-        None => {
-            let reason = format!("task [{id}] isn't running and hasn't stored its results");
-            Err(ApiError::new(404, "resource_not_found_exception", reason))
-        }
-    }
+    let reason = format!("task [{id}] isn't running and hasn't stored its results");
+    found
+        .map(|task| Reply::json(&json!({"completed": false, "task": task})))
+        .ok_or_else(|| ApiError::new(404, "resource_not_found_exception", reason))
 }

@@ -9,27 +9,46 @@ pub(crate) fn unix_millis() -> i64 {
     Timestamp::now().as_millisecond()
 }
 
-/// Reads `100ms`, `5s`, `1m`, `2h`, `1d`, `-1` (never) or `0`; `None` for anything else.
-pub(crate) fn parse_duration(text: &str) -> Option<Option<Duration>> {
-    let text = text.trim();
-    match text {
-        "-1" => return Some(None),
-        "0" => return Some(Some(Duration::ZERO)),
-        _ => {}
+/// A length of time as settings and parameters give it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Span {
+    /// `-1`.
+    Never,
+    /// Anything else.
+    Of(Duration),
+}
+
+impl Span {
+    /// Reads `100ms`, `5s`, `1m`, `2h`, `1d`, `-1` or `0`; `None` for anything else.
+    pub(crate) fn parse(text: &str) -> Option<Span> {
+        let text = text.trim();
+        match text {
+            "-1" => return Some(Span::Never),
+            "0" => return Some(Span::Of(Duration::ZERO)),
+            _ => {}
+        }
+        let digits = text.find(|c: char| !c.is_ascii_digit())?;
+        let count: u64 = text[..digits].parse().ok()?;
+        let unit = match &text[digits..] {
+            "nanos" => 1,
+            "micros" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60 * 1_000_000_000,
+            "h" => 3_600 * 1_000_000_000,
+            "d" => 86_400 * 1_000_000_000,
+            _ => return None,
+        };
+        Some(Span::Of(Duration::from_nanos(count.saturating_mul(unit))))
     }
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let count: u64 = text[..digits].parse().ok()?;
-    let unit = match &text[digits..] {
-        "nanos" => 1,
-        "micros" => 1_000,
-        "ms" => 1_000_000,
-        "s" => 1_000_000_000,
-        "m" => 60 * 1_000_000_000,
-        "h" => 3_600 * 1_000_000_000,
-        "d" => 86_400 * 1_000_000_000,
-        _ => return None,
-    };
-    Some(Some(Duration::from_nanos(count.saturating_mul(unit))))
+
+    /// The length, or none for never.
+    pub(crate) fn length(self) -> Option<Duration> {
+        match self {
+            Span::Never => None,
+            Span::Of(length) => Some(length),
+        }
+    }
 }
 
 /// The clock that decides when a tombstone may be forgotten.
@@ -63,10 +82,10 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_the_engines_write_them() {
-        assert_eq!(parse_duration("100ms"), Some(Some(Duration::from_millis(100))));
-        assert_eq!(parse_duration("1m"), Some(Some(Duration::from_secs(60))));
-        assert_eq!(parse_duration("-1"), Some(None));
-        assert_eq!(parse_duration("5"), None);
-        assert_eq!(parse_duration("s"), None);
+        assert_eq!(Span::parse("100ms"), Some(Span::Of(Duration::from_millis(100))));
+        assert_eq!(Span::parse("1m"), Some(Span::Of(Duration::from_mins(1))));
+        assert_eq!(Span::parse("-1"), Some(Span::Never));
+        assert_eq!(Span::parse("5"), None);
+        assert_eq!(Span::parse("s"), None);
     }
 }

@@ -68,6 +68,16 @@ impl ShardStore {
     ///
     /// Returns for each document the sequence number that it had before, earlier ones of the same call included.
     pub fn remember(&self, docs: &[(SeqNo, &DocRef)]) -> Result<Vec<Option<SeqNo>>> {
+        self.write_ahead(docs, false)
+    }
+
+    /// Like [`ShardStore::remember`], but a document that is known at a higher sequence number stays there: what comes
+    /// back for it is higher than what was given. Within one history that tells an operation that was overtaken.
+    pub fn remember_newer(&self, docs: &[(SeqNo, &DocRef)]) -> Result<Vec<Option<SeqNo>>> {
+        self.write_ahead(docs, true)
+    }
+
+    fn write_ahead(&self, docs: &[(SeqNo, &DocRef)], keep_newer: bool) -> Result<Vec<Option<SeqNo>>> {
         if docs.is_empty() {
             return Ok(Vec::new());
         }
@@ -91,11 +101,15 @@ impl ShardStore {
         let mut before = vec![None; docs.len()];
         let mut stays = vec![false; docs.len()];
         for ((ats, key), stored) in same_id.iter().zip(&ids).zip(stored) {
-            let (mut known, mut last) = (stored, 0);
+            let (mut known, mut last) = (stored, None);
             for &at in *ats {
-                before[at] = known.replace(docs[at].0);
-                last = at;
+                before[at] = known;
+                if !keep_newer || known.is_none_or(|known| known <= docs[at].0) {
+                    known = Some(docs[at].0);
+                    last = Some(at);
+                }
             }
+            let Some(last) = last else { continue };
             stays[last] = true;
             let (seq_no, doc) = docs[last];
             if let Some(old) = stored.filter(|old| *old != seq_no) {

@@ -327,3 +327,24 @@ fn shards_are_written_from_several_threads_at_once() {
         assert_eq!(live.iter().filter(|id| *id == "shared").count(), 1);
     }
 }
+
+#[test]
+fn i3_a_document_known_at_a_higher_number_stays_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = Store::open(folder.path())
+        .unwrap()
+        .shard(&IndexName::from("logs"), ShardId(0));
+    remember(&shard, &[(7, "a"), (3, "b")]);
+    let (a, b, c) = (doc("a", None), doc("b", None), doc("c", None));
+    let given = [
+        (SeqNo::new(5), &a),
+        (SeqNo::new(9), &b),
+        (SeqNo::new(4), &c),
+        (SeqNo::new(2), &c),
+    ];
+    let before = shard.remember_newer(&given).unwrap();
+    assert_eq!(before, [7, 3].map(SeqNo::new).map(Some).into_iter().chain([None, Some(SeqNo::new(4))]).collect::<Vec<_>>());
+    let known = shard.seqs_of(&["a", "b", "c"]).unwrap();
+    assert_eq!(known, [7, 9, 4].map(|seq| Some(SeqNo::new(seq))));
+    assert_eq!(shard.live_in(everything(), usize::MAX).unwrap().len(), 3);
+}

@@ -403,4 +403,10 @@ async fn filter_path_keeps_what_it_names(c: Arc<Context>) {
         .get("/_search?filter_path=hits.hits._id,took,-took&size=1")
         .await;
     assert_eq!(page, json!({"hits": {"hits": [{"_id": "d0"}]}}));
+    let (status, refused) = c.es.get("/no-such-index/_search?filter_path=hits.hits._id").await;
+    assert_eq!(
+        (status, error_type(&refused)),
+        (404, "index_not_found_exception"),
+        "errors are shown whole: {refused}"
+    );
 }

@@ -150,6 +150,7 @@ async fn a_wrong_key_in_a_configuration_is_named_with_file_and_line() {
     // Read again with a mistake in it, everything stays as it was.
     world.edit("leader.toml", "identity = \"follower.test\"", "identiy = \"follower.test\"");
     world.agents.leader.reload();
-    world.agents.leader.logged(&["not reloaded: everything stays as it was", "identiy"]).await;
+    let line = ["not reloaded: everything stays as it was", "leader.toml:12", "identity: missing"];
+    world.agents.leader.logged(&line).await;
     world.goes_on("lead", "f").await;
 }

@@ -51,7 +51,6 @@ async fn an_alias_is_no_leader_index() {
     world.create("lead", json!({}), json!({})).await;
     world.leader.put("/lead/_alias/logs", &json!({})).await;
     world.refused("logs", 404, "index_not_found_exception", &["no such index [logs]"]).await;
-    world.agents.leader.logged(&["logs", "an alias or a pattern is not one"]).await;
     world.agents.follow("f", "lead").await;
     world.goes_on("lead", "f").await;
 }

@@ -134,6 +134,17 @@ impl World {
         self.agents.wait_for_gateway().await;
     }
 
+    /// Starts the follower agent although its target is away: it lives, and says that it is not ready.
+    pub(crate) async fn start_follower_alone(&mut self) {
+        self.agents.follower.start();
+        let gateway = self.agents.gateway.clone();
+        eventually("the follower agent lives", SOON, async || gateway.try_get("/healthz").await).await;
+        let (status, why) = gateway.try_send("GET", "/readyz", None).await.expect("an answer");
+        let why = String::from_utf8_lossy(&why).into_owned();
+        assert_eq!(status, 503, "{why}");
+        assert!(why.contains(&self.target.url()) && why.contains("cannot connect"), "{why}");
+    }
+
     /// An index on the leader with one shard and a quick refresh, and these settings and mappings besides.
     pub(crate) async fn create(&self, index: &str, settings: Value, mappings: Value) {
         let mut settings = settings;
@@ -176,13 +187,15 @@ impl World {
 
     /// Waits until `f` says that it waits, in these words; it must not be held.
     pub(crate) async fn waits(&self, words: &[&str]) -> String {
-        eventually(&format!("[f] waits for {words:?}"), SOON, async || {
+        let what = eventually(&format!("[f] waits for {words:?}"), SOON, async || {
             let status = self.agents.status("f").await;
             let what = status["waiting_for"].as_str().unwrap_or_default().to_owned();
             let runs = matches!(status["status"].as_str(), Some("SYNCING" | "BOOTSTRAPPING" | "RUNNING"));
             if runs && words.iter().all(|word| what.contains(word)) { Ok(what) } else { Err(status.to_string()) }
         })
-        .await
+        .await;
+        println!("waits: {what}");
+        what
     }
 
     /// Waits until `f` is `PAUSED` or `FAILED`, for a reason in these words.

@@ -16,6 +16,9 @@ use crate::world::World;
 /// The speed of a bootstrap should be at least this share of the loader's.
 const GOAL: f64 = 0.8;
 
+/// Large pages are nothing that the leader's JVM has been asked for before: it takes a while to compile their path.
+const WARM_UPS: usize = 2;
+
 /// Processor time is given for this many documents.
 const UNIT_DOCS: f64 = 100_000.0;
 
@@ -56,8 +59,10 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
     let target = &world.target.rest;
     let (source, _) = world.filled(docs, shards).await?;
     let agents = Agents::start(world, Setup::default()).await?;
-    // The warm-up; finding the best shape of the loader is its own.
-    bootstrap(world, &agents, &source, docs).await?;
+    // The warm-up; finding the best shape of the loader is its own. Both make the JVMs compile what they run.
+    for _ in 0..WARM_UPS {
+        bootstrap(world, &agents, &source, docs).await?;
+    }
     let load = Load::best(target, docs, shards, plan.shapes).await?;
     aside(&format!(
         "         {}: best loader {:?}",

@@ -115,10 +115,10 @@ fn rows(case: Case) -> [Row; 4] {
         || "index's own refresh".to_owned(),
         |ms| format!("`refresh_ms = {ms}`"),
     );
-    let name = format!("{rhythm}, {:.0} writes a second", case.rate);
+    let name = format!("{rhythm}, at {:.0}/s", case.rate);
     let headline = |what| {
         format!(
-            "Lag {what} / {} ms refresh, {:.0} writes a second",
+            "Lag {what} / {} ms refresh, at {:.0}/s",
             interval.as_millis(),
             case.rate
         )

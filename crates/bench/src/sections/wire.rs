@@ -56,7 +56,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     )];
     rows.extend(RATES.into_iter().zip(steady).map(|(rate, spread)| {
         Row::new(
-            format!("Bytes between the agents / sources, {rate:.0} writes a second"),
+            format!("Bytes between the agents / sources, at {rate:.0}/s"),
             Unit::Ratio,
             spread,
         )

@@ -153,7 +153,11 @@ impl Lane {
         };
         metrics::bulk_retry(label);
         self.context.status.retried();
-        self.context.status.wait_for(&format!("the target ({label}): {text}"));
+        let remedy = match reason {
+            RetryReason::Blocked => " (remove the block, or free disk space if it is the flood stage)",
+            RetryReason::Throttled | RetryReason::Unavailable => "",
+        };
+        self.context.status.wait_for(&format!("the target ({label}): {text}{remedy}"));
         if matches!(reason, RetryReason::Throttled) {
             self.context.gate.pushed_back();
         }

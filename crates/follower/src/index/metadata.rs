@@ -169,21 +169,15 @@ impl MetadataSync {
             tracing::warn!(index = %self.follower_index, "the follower index is closed, opening it");
             self.cluster.open_index(&self.follower_index).await.map_err(|e| self.target(&e))?;
         }
-        if !same_json(leader.mapping.get(), target.mapping.get()) {
-            self.cluster.put_mapping(&self.follower_index, &leader.mapping).await.map_err(|e| {
-                if e.kind == ErrorKind::BadRequest {
-                    Stop::Final(ShardFailure::Metadata(format!(
-                        "the target refuses the mapping of [{}]: {}",
-                        self.leader_index,
-                        crate::chain(&e)
-                    )))
-                } else {
-                    self.target(&e)
-                }
-            })?;
-        }
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let settings = self.apply_settings(&leader, &target.settings).await?;
+        let mut settings = None;
+        if !same_json(leader.mapping.get(), target.mapping.get()) {
+            settings = self.apply_mapping(&leader, &target.settings).await?;
+        }
+        let settings = match settings {
+            Some(taken) => taken,
+            None => self.apply_settings(&leader, &target.settings).await?,
+        };
         let aliases = self.apply_aliases(&leader, &target.aliases).await?;
         applied.versions = Some(leader.versions);
         applied.again = (!settings || !aliases).then(|| Instant::now() + AGAIN);
@@ -195,6 +189,28 @@ impl MetadataSync {
             "metadata is up to date"
         );
         Ok(())
+    }
+
+    /// Puts the mapping. What it needs may be new as well, a higher limit or an analyzer, so a refusal is tried once more
+    /// after the settings, and then the answer is whether the target took those. They do not go first every time: a
+    /// limit may have been lowered on the leader after the fields were made.
+    async fn apply_mapping(&self, leader: &Description, target: &Settings) -> Result<Option<bool>, Stop> {
+        let mut settings = None;
+        let mut put = self.cluster.put_mapping(&self.follower_index, &leader.mapping).await;
+        if put.as_ref().is_err_and(|e| e.kind == ErrorKind::BadRequest) {
+            settings = Some(self.apply_settings(leader, target).await?);
+            put = self.cluster.put_mapping(&self.follower_index, &leader.mapping).await;
+        }
+        match put {
+            Ok(()) => Ok(settings),
+            Err(e) if e.kind == ErrorKind::BadRequest => Err(Stop::Final(ShardFailure::Metadata(format!(
+                "the target refuses the mapping of [{}]; mend [{}] there and resume, or stop, delete it and start again: {}",
+                self.leader_index,
+                self.follower_index,
+                crate::chain(&e)
+            )))),
+            Err(e) => Err(self.target(&e)),
+        }
     }
 
     /// Whether the target took them.

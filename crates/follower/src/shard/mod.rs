@@ -8,6 +8,7 @@ mod deletes;
 mod ledger;
 mod session;
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,10 +120,17 @@ impl From<Status> for End {
         match status.code() {
             Code::FailedPrecondition => {
                 let cause = status.metadata().get(cause::TRAILER).and_then(|v| v.to_str().ok());
-                let cause = cause.unwrap_or_default().to_owned();
-                End::Final(ShardFailure::Leader { cause, message })
+                match cause.unwrap_or_default() {
+                    // The leader's operator mends that, and then nobody here should have to do anything.
+                    cause::LEADER_CLUSTER => End::Passing(format!("the leader agent: {message}")),
+                    cause => End::Final(ShardFailure::Leader { cause: cause.to_owned(), message }),
+                }
             }
             Code::PermissionDenied => End::Final(ShardFailure::Refused(message)),
+            // What an agent says arrives without a source; this was found out on our side.
+            _ if status.source().is_some() => {
+                End::Passing(format!("the connection to the leader agent broke, connecting again: {message}"))
+            }
             code => End::Passing(format!("the leader agent ({code:?}): {message}")),
         }
     }

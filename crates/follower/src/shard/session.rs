@@ -265,16 +265,19 @@ impl<'a> Session<'a> {
         let reconciling = self.progress.reconciling;
         ops.retain(|op| op.change != Change::Noop);
         let (ops, seqs) = blocking(move || {
-            if !reconciling {
-                let ids: Vec<&str> = ops.iter().map(|op| op.doc.id.as_str()).collect();
-                let known = store.seqs_of(&ids)?;
-                let mut known = known.into_iter();
-                ops.retain(|op| known.next().flatten().is_none_or(|known| known <= op.seq_no));
-            }
             let docs: Vec<_> = ops.iter().map(|op| (op.seq_no, &op.doc)).collect();
-            let before = store.remember(&docs)?;
-            let seqs: Vec<_> = before.into_iter().zip(ops.iter().map(|op| op.seq_no)).collect();
-            Ok((ops, seqs))
+            let before = if reconciling { store.remember(&docs)? } else { store.remember_newer(&docs)? };
+            let mut moved = Vec::with_capacity(ops.len());
+            let mut before = before.into_iter();
+            ops.retain(|op| {
+                let before = before.next().flatten();
+                let overtaken = !reconciling && before.is_some_and(|before| before > op.seq_no);
+                if !overtaken {
+                    moved.push((before, op.seq_no));
+                }
+                !overtaken
+            });
+            Ok((ops, moved))
         })
         .await?;
         if reconciling {

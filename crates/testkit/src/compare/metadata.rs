@@ -1,6 +1,6 @@
 //! Mapping, aliases and settings of two indices.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
@@ -120,8 +120,8 @@ fn travelling(settings: &Value) -> Value {
 /// Notes where two JSON values differ, leaf by leaf, each with its path.
 fn compare_values(path: &str, ours: &Value, theirs: &Value, found: &mut Differences) {
     if let (Value::Object(ours), Value::Object(theirs)) = (ours, theirs) {
-        let names: BTreeMap<&String, ()> = ours.keys().chain(theirs.keys()).map(|name| (name, ())).collect();
-        for name in names.into_keys() {
+        let names: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+        for name in names {
             let path = format!("{path} → {name}");
             match (ours.get(name), theirs.get(name)) {
                 (Some(ours), Some(theirs)) => compare_values(&path, ours, theirs, found),

@@ -8,7 +8,7 @@ mod documents;
 mod metadata;
 mod scan;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use crate::client::Es;
 
@@ -121,7 +121,7 @@ impl Differences {
             let mut text = format!("{side} could not be read: {error}");
             let mut cause = std::error::Error::source(error);
             while let Some(error) = cause {
-                text += &format!(": {error}");
+                let _ = write!(text, ": {error}");
                 cause = error.source();
             }
             text

@@ -46,7 +46,7 @@ impl Cluster {
     /// Waits until the first node sees `count` nodes.
     pub async fn wait_for_nodes(&self, count: usize) {
         let client = self.client();
-        eventually("every node has joined", Duration::from_secs(60), async || {
+        eventually("every node has joined", Duration::from_mins(1), async || {
             let (_, health) = client.get("/_cluster/health").await;
             if health["number_of_nodes"] == json!(count) {
                 Ok(())
@@ -60,7 +60,7 @@ impl Cluster {
     /// Waits until every copy of `index` is in sync.
     pub async fn wait_for_green(&self, index: &str) {
         let client = self.client();
-        eventually("every copy is in sync", Duration::from_secs(60), async || {
+        eventually("every copy is in sync", Duration::from_mins(1), async || {
             let (_, health) = client.get(&format!("/_cluster/health/{index}")).await;
             if health["status"] == "green" {
                 Ok(())
@@ -102,7 +102,7 @@ impl Cluster {
         }
         eventually(
             "the primary has moved",
-            Duration::from_secs(60),
+            Duration::from_mins(1),
             async || match self.primary_of(index, shard).await {
                 Some(node) if node == to => Ok(()),
                 other => Err(format!("it is on {other:?}")),

@@ -91,10 +91,6 @@ impl SkipOrError {
 /// Unwraps what a test needs: `None`, after a line on stderr, where this machine cannot run it, and a panic with the
 /// whole chain of causes where something is broken.
 #[expect(
-    clippy::print_stderr,
-    reason = "the one line that tells a reader of the test's output why it did nothing"
-)]
-#[expect(
     clippy::panic,
     reason = "called from tests only, where a panic is the verdict"
 )]

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// A download of 160 MB over a slow line must fit.
-const PROVISION_LIMIT: Duration = Duration::from_secs(900);
+const PROVISION_LIMIT: Duration = Duration::from_mins(15);
 
 /// What a launch needs to know about this machine.
 #[derive(Debug, Clone)]

@@ -4,7 +4,8 @@
 //! one beside it. Starting Java at once saves seconds per start, and the process that we hold is the server.
 
 use std::{
-    io::Write,
+    fmt::Write as _,
+    io::Write as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -227,7 +228,10 @@ impl Launch {
             if self.runs_without_agent() {
                 // Classes that the agent would bring along.
                 let (major, minor, patch) = self.release.version();
-                classes += &format!(":{home}/agent/opensearch-agent-bootstrap-{major}.{minor}.{patch}.jar");
+                let _ = write!(
+                    classes,
+                    ":{home}/agent/opensearch-agent-bootstrap-{major}.{minor}.{patch}.jar"
+                );
             }
             arguments.extend(["-cp".to_owned(), classes, class.to_owned()]);
         }

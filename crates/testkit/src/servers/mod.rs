@@ -17,6 +17,7 @@
 mod account;
 mod cluster;
 mod error;
+mod folder;
 mod install;
 mod java;
 mod keeper;
@@ -26,25 +27,23 @@ mod release;
 mod settings;
 
 use std::{
-    os::unix::fs::{PermissionsExt, chown},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, ExitStatus},
     time::Duration,
 };
 
-use tempfile::TempDir;
 use tokio::time::Instant;
 
-use self::{account::Account, launch::Launch, ports::Port, settings::Place};
 pub use self::{
     cluster::Cluster,
     error::{SkipOrError, or_skip},
     release::{Engine, Release},
 };
+use self::{folder::Folder, launch::Launch, ports::Port, settings::Place};
 use crate::client::Es;
 
 /// Two cores, shared with a compiler: a start that takes 4 s alone may take a minute.
-const START_LIMIT: Duration = Duration::from_secs(180);
+const START_LIMIT: Duration = Duration::from_mins(3);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Starts are tried again where a foreign process took a port between our look and the server's.
 const PORT_TRIES: usize = 3;
@@ -118,7 +117,7 @@ pub struct Server {
     child: Option<Child>,
     http: Port,
     transport: Port,
-    folder: TempDir,
+    folder: Folder,
 }
 
 impl Server {
@@ -134,7 +133,7 @@ impl Server {
                 Err(SkipOrError::Start { log, .. })
                     if tries < PORT_TRIES && log.contains("BindException") =>
                 {
-                    tries += 1
+                    tries += 1;
                 }
                 Err(error) => return Err(error),
             }
@@ -148,20 +147,7 @@ impl Server {
         installed: install::Installed,
     ) -> Result<Self, SkipOrError> {
         let (http, transport) = (Port::take(&installed.ports)?, Port::take(&installed.ports)?);
-        let parent = account::reachable(
-            installed.account,
-            [std::env::temp_dir(), PathBuf::from("/var/tmp")],
-        );
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("slipstream-{}-", release.slug()))
-            .permissions(std::fs::Permissions::from_mode(0o755))
-            .tempdir_in(&parent)
-            .map_err(|source| SkipOrError::file("create a folder in", &parent, source))?;
-        for name in ["data", "logs", "repo", "tmp"] {
-            let path = folder.path().join(name);
-            std::fs::create_dir(&path).map_err(|source| SkipOrError::file("create", &path, source))?;
-        }
-        copy(&installed.home.join("config"), &folder.path().join("config"))?;
+        let folder = Folder::make(installed.account, &release.slug(), &installed.home.join("config"))?;
         let place = Place {
             release,
             home: &installed.home,
@@ -176,9 +162,7 @@ impl Server {
         };
         std::fs::write(&file, settings::as_yaml(&settings))
             .map_err(|source| SkipOrError::file("write", file, source))?;
-        if let Some(account) = installed.account {
-            give(folder.path(), account)?;
-        }
+        folder.hand_over(installed.account)?;
         let launch = Launch {
             release,
             java,
@@ -294,7 +278,7 @@ impl Server {
                 Err(SkipOrError::Start { log, .. })
                     if tries < PORT_TRIES && log.contains("BindException") =>
                 {
-                    tries += 1
+                    tries += 1;
                 }
                 result => return result,
             }
@@ -349,30 +333,4 @@ impl Drop for Server {
 pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), SkipOrError> {
-    std::fs::create_dir_all(to).map_err(|source| SkipOrError::file("create", to, source))?;
-    let entries = std::fs::read_dir(from).map_err(|source| SkipOrError::file("list", from, source))?;
-    for entry in entries.flatten() {
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if source.is_dir() {
-            copy(&source, &target)?;
-        } else {
-            std::fs::copy(&source, &target).map_err(|error| SkipOrError::file("copy", source, error))?;
-        }
-    }
-    Ok(())
-}
-
-fn give(path: &Path, account: Account) -> Result<(), SkipOrError> {
-    chown(path, Some(account.uid), Some(account.gid))
-        .map_err(|source| SkipOrError::file("hand over", path, source))?;
-    if path.is_dir() {
-        let entries = std::fs::read_dir(path).map_err(|source| SkipOrError::file("list", path, source))?;
-        for entry in entries.flatten() {
-            give(&entry.path(), account)?;
-        }
-    }
-    Ok(())
 }

@@ -37,15 +37,14 @@ pub(crate) fn settings(config: &ServerConfig, place: &Place<'_>) -> Vec<(String,
         ("action.destructive_requires_name", "false".to_owned()),
     ];
     // Never `discovery.type: single-node`: another node could not join later.
-    match &config.join {
-        Some(address) => settings.push(("discovery.seed_hosts", format!("[\"{address}\"]"))),
-        None => {
-            settings.push(("discovery.seed_hosts", "[]".to_owned()));
-            settings.push((
-                "cluster.initial_master_nodes",
-                format!("[\"{}\"]", config.node_name),
-            ));
-        }
+    if let Some(address) = &config.join {
+        settings.push(("discovery.seed_hosts", format!("[\"{address}\"]")));
+    } else {
+        settings.push(("discovery.seed_hosts", "[]".to_owned()));
+        settings.push((
+            "cluster.initial_master_nodes",
+            format!("[\"{}\"]", config.node_name),
+        ));
     }
     if !config.master_eligible {
         if place.release == Release::Elasticsearch7_3_0 {
@@ -80,7 +79,7 @@ pub(crate) fn has_x_pack(home: &Path) -> bool {
 pub(crate) fn as_yaml(settings: &[(String, String)]) -> String {
     settings
         .iter()
-        .map(|(key, value)| format!("{key}: {value}\n"))
+        .flat_map(|(key, value)| [key, ": ", value, "\n"])
         .collect()
 }
 

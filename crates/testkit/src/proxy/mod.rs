@@ -3,6 +3,8 @@
 //! It changes while connections run, holds at most 4 MiB per connection and direction (a sender then feels the back
 //! pressure of a slow link), and what it corrupts follows from a seed. Dropping the handle closes everything.
 
+mod damage;
+
 use std::{
     io,
     net::SocketAddr,
@@ -13,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -21,6 +22,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::Instant,
 };
+
+use self::damage::{Corruption, Damage};
 
 const CHUNK: usize = 16 * 1024;
 const CHUNKS_IN_FLIGHT: usize = 256;
@@ -35,12 +38,6 @@ struct Conditions {
     cuts: u64,
     stalled: bool,
     corruption: Option<Corruption>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Corruption {
-    probability: f64,
-    seed: u64,
 }
 
 /// One direction of the link, shared by its connections as a real line would be.
@@ -287,177 +284,5 @@ impl Line {
         let end = start + Duration::from_secs_f64(count as f64 / cap as f64);
         *free_at = Some(end);
         end
-    }
-}
-
-/// Which bytes of one direction of one connection get a bit flipped: gaps between them are drawn, so that the
-/// outcome does not depend on how the stream falls into chunks.
-struct Damage {
-    random: ChaCha8Rng,
-    probability: f64,
-    gap: u64,
-}
-
-impl Damage {
-    fn new(corruption: Corruption, stream: u64) -> Self {
-        let mut random = ChaCha8Rng::seed_from_u64(corruption.seed);
-        random.set_stream(stream);
-        let mut damage = Self {
-            random,
-            probability: corruption.probability.clamp(0.0, 1.0),
-            gap: 0,
-        };
-        damage.draw();
-        damage
-    }
-
-    fn draw(&mut self) {
-        let chance = 1.0 - self.random.random::<f64>(); // in (0, 1]
-        self.gap = (chance.ln() / (1.0 - self.probability).ln()).floor() as u64;
-    }
-
-    fn apply(&mut self, bytes: &mut [u8]) {
-        let mut at = 0;
-        while let Some(byte) = usize::try_from(self.gap)
-            .ok()
-            .and_then(|gap| bytes.get_mut(at + gap))
-        {
-            *byte ^= 1 << self.random.random_range(0..8);
-            at += self.gap as usize + 1;
-            self.draw();
-        }
-        self.gap -= (bytes.len() - at) as u64;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn echo() -> (SocketAddr, JoinHandle<()>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let (mut from, mut to) = stream.split();
-                    let _ = tokio::io::copy(&mut from, &mut to).await;
-                });
-            }
-        });
-        (address, task)
-    }
-
-    async fn round_trip(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        stream.write_all(bytes).await?;
-        let mut answer = vec![0; bytes.len()];
-        stream.read_exact(&mut answer).await?;
-        Ok(answer)
-    }
-
-    #[tokio::test]
-    async fn bytes_pass_unchanged_and_are_counted() {
-        let (target, _echo) = echo().await;
-        let proxy = Proxy::start(target).await.unwrap();
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        let sent: Vec<u8> = (0..1_000_000_u32).map(|n| n as u8).collect();
-        let (mut from, mut to) = stream.split();
-        let mut answer = vec![0; sent.len()];
-        let (written, read) = tokio::join!(to.write_all(&sent), from.read_exact(&mut answer));
-        written.unwrap();
-        read.unwrap();
-        assert!(answer == sent);
-        assert_eq!((proxy.bytes_to_target(), proxy.connections()), (1_000_000, 1));
-    }
-
-    #[tokio::test]
-    async fn latency_delays_both_ways() {
-        let (target, _echo) = echo().await;
-        let proxy = Proxy::start(target).await.unwrap();
-        proxy.set_latency(Duration::from_millis(40));
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        let clock = Instant::now();
-        round_trip(&mut stream, b"hello").await.unwrap();
-        assert!(
-            clock.elapsed() >= Duration::from_millis(80),
-            "{:?}",
-            clock.elapsed()
-        );
-    }
-
-    #[tokio::test]
-    async fn bandwidth_is_shared_by_connections() {
-        let (target, _echo) = echo().await;
-        let proxy = Proxy::start(target).await.unwrap();
-        proxy.set_bandwidth(Some(100_000));
-        let mut one = TcpStream::connect(proxy.address()).await.unwrap();
-        let mut two = TcpStream::connect(proxy.address()).await.unwrap();
-        let clock = Instant::now();
-        let block = [7; 20_000];
-        let (first, second) = tokio::join!(round_trip(&mut one, &block), round_trip(&mut two, &block));
-        assert!(first.is_ok() && second.is_ok());
-        assert!(
-            clock.elapsed() >= Duration::from_millis(390),
-            "{:?}",
-            clock.elapsed()
-        );
-    }
-
-    #[tokio::test]
-    async fn a_cut_ends_connections_and_refuses_new_ones_until_resumed() {
-        let (target, _echo) = echo().await;
-        let proxy = Proxy::start(target).await.unwrap();
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        round_trip(&mut stream, b"up").await.unwrap();
-        proxy.cut();
-        assert!(stream.read_exact(&mut [0]).await.is_err());
-        if let Ok(mut refused) = TcpStream::connect(proxy.address()).await {
-            assert!(round_trip(&mut refused, b"no").await.is_err());
-        }
-        proxy.resume();
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        assert_eq!(round_trip(&mut stream, b"again").await.unwrap(), b"again");
-    }
-
-    #[tokio::test]
-    async fn a_disconnect_hits_open_connections_only() {
-        let (target, _echo) = echo().await;
-        let proxy = Proxy::start(target).await.unwrap();
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        round_trip(&mut stream, b"up").await.unwrap();
-        proxy.disconnect();
-        assert!(stream.read_exact(&mut [0]).await.is_err());
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        assert_eq!(round_trip(&mut stream, b"again").await.unwrap(), b"again");
-    }
-
-    #[tokio::test]
-    async fn a_stall_lets_nothing_through_and_loses_nothing() {
-        let (target, _echo) = echo().await;
-        let proxy = Proxy::start(target).await.unwrap();
-        let mut stream = TcpStream::connect(proxy.address()).await.unwrap();
-        proxy.stall();
-        stream.write_all(b"late").await.unwrap();
-        let mut answer = [0; 4];
-        let early = tokio::time::timeout(Duration::from_millis(100), stream.read_exact(&mut answer)).await;
-        assert!(early.is_err());
-        proxy.resume();
-        stream.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"late");
-    }
-
-    #[test]
-    fn corruption_repeats_with_its_seed_and_ignores_chunks() {
-        let corruption = Corruption {
-            probability: 0.01,
-            seed: 7,
-        };
-        let (mut whole, mut pieces) = (vec![0; 100_000], vec![0; 100_000]);
-        Damage::new(corruption, 3).apply(&mut whole);
-        let mut damage = Damage::new(corruption, 3);
-        pieces.chunks_mut(777).for_each(|chunk| damage.apply(chunk));
-        assert!(whole == pieces);
-        let hit = whole.iter().filter(|byte| **byte != 0).count();
-        assert!((800..1200).contains(&hit), "{hit} of 100000 at 1 %");
     }
 }
