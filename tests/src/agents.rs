@@ -27,7 +27,11 @@ pub fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();
     let folder = test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default();
     let binary = folder.join("slipstream");
-    assert!(binary.exists(), "{} is not built: run `cargo build -p slipstream` first", binary.display());
+    assert!(
+        binary.exists(),
+        "{} is not built: run `cargo build -p slipstream` first",
+        binary.display()
+    );
     binary
 }
 
@@ -46,13 +50,20 @@ impl Process {
     /// If the system cannot.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
-        let log = File::options().create(true).append(true).open(&self.log).expect("a log file");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("a log file");
         let errors = log.try_clone().expect("another handle");
         let child = Command::new(binary())
             .arg(self.name)
             .arg("--config")
             .arg(&self.config)
-            .env("SLIPSTREAM_LOG", "info,slipstream_source=debug,slipstream_follower=debug")
+            .env(
+                "SLIPSTREAM_LOG",
+                "info,slipstream_source=debug,slipstream_follower=debug",
+            )
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(log)
@@ -79,9 +90,11 @@ impl Process {
         let pid = child.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
         let name = self.name;
-        eventually(&format!("the {name} agent ends"), SOON, async || match child.try_wait() {
-            Ok(Some(status)) => Ok(status.code()),
-            _ => Err("it runs"),
+        eventually(&format!("the {name} agent ends"), SOON, async || {
+            match child.try_wait() {
+                Ok(Some(status)) => Ok(status.code()),
+                _ => Err("it runs"),
+            }
         })
         .await
     }
@@ -89,7 +102,9 @@ impl Process {
     /// SIGHUP.
     pub fn reload(&self) {
         if let Some(child) = &self.child {
-            let _ = Command::new("kill").args(["-HUP", &child.id().to_string()]).status();
+            let _ = Command::new("kill")
+                .args(["-HUP", &child.id().to_string()])
+                .status();
         }
     }
 
@@ -101,7 +116,9 @@ impl Process {
 
     /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+        self.child
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// The process's id, where it runs.
@@ -118,7 +135,9 @@ impl Process {
     pub async fn logged(&self, words: &[&str]) {
         eventually(&format!("{} logs {words:?}", self.name), SOON, async || {
             let log = self.log();
-            let found = log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+            let found = log
+                .lines()
+                .any(|line| words.iter().all(|word| line.contains(word)));
             if found { Ok(()) } else { Err(tail(&log)) }
         })
         .await;
@@ -134,7 +153,11 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
         if std::thread::panicking() {
-            eprintln!("--- the end of the log of the {} agent\n{}", self.name, tail(&self.log()));
+            eprintln!(
+                "--- the end of the log of the {} agent\n{}",
+                self.name,
+                tail(&self.log())
+            );
         }
     }
 }
@@ -172,7 +195,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { allow: vec!["*".to_owned()], leader_extra: String::new(), follower_extra: String::new() }
+        Options {
+            allow: vec!["*".to_owned()],
+            leader_extra: String::new(),
+            follower_extra: String::new(),
+        }
     }
 }
 
@@ -192,13 +219,22 @@ impl Agents {
     /// # Panics
     /// If the folder cannot be filled.
     pub async fn prepare(leader_url: &str, follower_url: &str, options: &Options) -> Agents {
-        let folder = tempfile::Builder::new().prefix("slipstream-agents-").tempdir().expect("a folder");
+        let folder = tempfile::Builder::new()
+            .prefix("slipstream-agents-")
+            .tempdir()
+            .expect("a folder");
         let at = |name: &str| folder.path().join(name);
         certs(&["init", &at("certs").display().to_string()]);
-        issue(folder.path(), "leader", &["leader.test", "localhost", "127.0.0.1"]);
+        issue(
+            folder.path(),
+            "leader",
+            &["leader.test", "localhost", "127.0.0.1"],
+        );
         issue(folder.path(), "follower", &["follower.test"]);
         let (leader_port, gateway_port) = (free_port(), free_port());
-        let link = Proxy::start(([127, 0, 0, 1], leader_port).into()).await.expect("a proxy");
+        let link = Proxy::start(([127, 0, 0, 1], leader_port).into())
+            .await
+            .expect("a proxy");
 
         let allow: Vec<String> = options.allow.iter().map(|index| format!("{index:?}")).collect();
         let leader = format!(
@@ -288,7 +324,11 @@ impl Agents {
         eventually(&format!("[{follower_index}] starts"), LONG, async || {
             let (status, answer) = self.try_follow(follower_index, leader_index).await;
             assert!(status == 200 || status == 503, "{status} {answer}");
-            if status == 200 { Ok(()) } else { Err(answer.to_string()) }
+            if status == 200 {
+                Ok(())
+            } else {
+                Err(answer.to_string())
+            }
         })
         .await;
     }
@@ -296,32 +336,51 @@ impl Agents {
     /// `_start`, whatever comes.
     pub async fn try_follow(&self, follower_index: &str, leader_index: &str) -> (u16, Value) {
         let body = json!({ "leader_alias": ALIAS, "leader_index": leader_index });
-        self.gateway.put(&format!("/_plugins/_replication/{follower_index}/_start"), &body).await
+        self.gateway
+            .put(&format!("/_plugins/_replication/{follower_index}/_start"), &body)
+            .await
     }
 
     /// `_stop`, `_pause` or `_resume`, which must be acknowledged.
     pub async fn command(&self, index: &str, verb: &str) {
-        let (status, answer) = self.gateway.post(&format!("/_plugins/_replication/{index}/{verb}"), &json!({})).await;
-        assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{verb} {index}: {answer}");
+        let (status, answer) = self
+            .gateway
+            .post(&format!("/_plugins/_replication/{index}/{verb}"), &json!({}))
+            .await;
+        assert_eq!(
+            (status, &answer["acknowledged"]),
+            (200, &json!(true)),
+            "{verb} {index}: {answer}"
+        );
     }
 
     /// `_status`.
     pub async fn status(&self, index: &str) -> Value {
-        self.gateway.get(&format!("/_plugins/_replication/{index}/_status")).await.1
+        self.gateway
+            .get(&format!("/_plugins/_replication/{index}/_status"))
+            .await
+            .1
     }
 
     /// Waits until the index has this status.
     pub async fn wait_for_status(&self, index: &str, wanted: &str, limit: Duration) -> Value {
         eventually(&format!("[{index}] is {wanted}"), limit, async || {
             let status = self.status(index).await;
-            if status["status"] == wanted { Ok(status) } else { Err(status.to_string()) }
+            if status["status"] == wanted {
+                Ok(status)
+            } else {
+                Err(status.to_string())
+            }
         })
         .await
     }
 
     /// What the agent itself says of an index, with its shards.
     pub async fn details(&self, index: &str) -> Value {
-        self.gateway.get(&format!("/_slipstream/v1/indices/{index}")).await.1
+        self.gateway
+            .get(&format!("/_slipstream/v1/indices/{index}"))
+            .await
+            .1
     }
 }
 
@@ -340,8 +399,16 @@ pub fn issue(folder: &Path, name: &str, sans: &[&str]) {
 /// # Panics
 /// If it fails.
 pub fn certs(arguments: &[&str]) {
-    let output = Command::new(binary()).arg("certs").args(arguments).output().expect("the binary runs");
-    assert!(output.status.success(), "certs {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(binary())
+        .arg("certs")
+        .args(arguments)
+        .output()
+        .expect("the binary runs");
+    assert!(
+        output.status.success(),
+        "certs {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A port that is free now. It is taken at once by the agent that gets it.

@@ -21,12 +21,22 @@ impl Pair {
             Server::start(leader, ServerConfig::named("leader")),
             Server::start(target, ServerConfig::named("target")),
         );
-        Some(Pair { leader: or_skip(leader)?, target: or_skip(target)? })
+        Some(Pair {
+            leader: or_skip(leader)?,
+            target: or_skip(target)?,
+        })
     }
 
     /// Waits until both indices are equal, by the tests' own comparison.
     pub async fn wait_until_equal(&self, leader_index: &str, follower_index: &str, limit: Duration) {
-        wait_until_equal(&self.leader.client(), leader_index, &self.target.client(), follower_index, limit).await;
+        wait_until_equal(
+            &self.leader.client(),
+            leader_index,
+            &self.target.client(),
+            follower_index,
+            limit,
+        )
+        .await;
     }
 }
 
@@ -38,9 +48,17 @@ pub async fn wait_until_equal(
     follower_index: &str,
     limit: Duration,
 ) {
-    eventually(&format!("[{follower_index}] equals [{leader_index}]"), limit, async || {
-        let differences = compare::indices(leader, leader_index, target, follower_index).await;
-        if differences.is_empty() { Ok(()) } else { Err(differences.join("\n")) }
-    })
+    eventually(
+        &format!("[{follower_index}] equals [{leader_index}]"),
+        limit,
+        async || {
+            let differences = compare::indices(leader, leader_index, target, follower_index).await;
+            if differences.is_empty() {
+                Ok(())
+            } else {
+                Err(differences.join("\n"))
+            }
+        },
+    )
     .await;
 }

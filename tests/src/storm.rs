@@ -66,16 +66,27 @@ impl Trouble {
 impl Storm {
     /// Rages, and panics with every difference if the indices are not equal in the end.
     pub async fn rage(self) {
-        let Storm { pair: (leader, target), seed, duration, .. } = self;
+        let Storm {
+            pair: (leader, target),
+            seed,
+            duration,
+            ..
+        } = self;
         println!("storm over {leader:?} → {target:?} for {duration:?}, seed {seed}");
-        let Some(mut pair) = Pair::start(leader, target).await else { return };
+        let Some(mut pair) = Pair::start(leader, target).await else {
+            return;
+        };
         let mut agents = Agents::start(&pair.leader.url(), &pair.target.url(), Options::default()).await;
         let workload = Workload::new(seed);
         workload.create_indices(&pair.leader.client()).await;
         let writers = workload.start(&pair.leader.url());
 
         // Half of the indices are followed from the first write on, the others join in the middle.
-        let names: Vec<String> = workload.indices().iter().map(|index| index.name.clone()).collect();
+        let names: Vec<String> = workload
+            .indices()
+            .iter()
+            .map(|index| index.name.clone())
+            .collect();
         let (early, late) = names.split_at(names.len().div_ceil(2));
         for name in early {
             agents.follow(&format!("{name}-copy"), name).await;
@@ -141,12 +152,16 @@ async fn make(
             agents.link.resume();
         }
         Trouble::Slow => {
-            agents.link.set_latency(Duration::from_millis(random.random_range(20..200)));
+            agents
+                .link
+                .set_latency(Duration::from_millis(random.random_range(20..200)));
             sleep(a_while).await;
             agents.link.resume();
         }
         Trouble::Narrow => {
-            agents.link.set_bandwidth(Some(random.random_range(20_000..400_000)));
+            agents
+                .link
+                .set_bandwidth(Some(random.random_range(20_000..400_000)));
             sleep(a_while).await;
             agents.link.resume();
         }
@@ -156,7 +171,9 @@ async fn make(
             agents.link.resume();
         }
         Trouble::Corrupt => {
-            agents.link.corrupt(random.random_range(0.0001..0.01), random.random());
+            agents
+                .link
+                .corrupt(random.random_range(0.0001..0.01), random.random());
             sleep(a_while).await;
             agents.link.resume();
         }
@@ -169,7 +186,11 @@ async fn make(
                 agents.command(&copy, "_resume").await;
             }
         }
-        Trouble::RestartLeaderCluster => pair.leader.restart().await.expect("the leader cluster comes back"),
+        Trouble::RestartLeaderCluster => pair
+            .leader
+            .restart()
+            .await
+            .expect("the leader cluster comes back"),
         Trouble::RestartTarget => pair.target.restart().await.expect("the target comes back"),
     }
 }

@@ -25,15 +25,24 @@ async fn fail_over(release: Release, seed: u64) {
         Cluster::start(release, 2, ServerConfig::named("leader")),
         Server::start(release, ServerConfig::named("target")),
     );
-    let (Some(mut leader), Some(target)) = (or_skip(leader), or_skip(target)) else { return };
+    let (Some(mut leader), Some(target)) = (or_skip(leader), or_skip(target)) else {
+        return;
+    };
     let agents = Agents::start(&leader.nodes[0].url(), &target.url(), Options::default()).await;
     println!("failover on {release:?}, seed {seed}");
 
-    let index = StormIndex { name: "replicated".to_owned(), shards: 2, versions_restart: false };
+    let index = StormIndex {
+        name: "replicated".to_owned(),
+        shards: 2,
+        versions_restart: false,
+    };
     let workload = Workload::new(seed).with_indices(vec![index]);
     workload.create_indices(&leader.client()).await;
     let settings = json!({ "index": { "number_of_replicas": 1 } });
-    assert_eq!(leader.client().put("/replicated/_settings", &settings).await.0, 200);
+    assert_eq!(
+        leader.client().put("/replicated/_settings", &settings).await.0,
+        200
+    );
     leader.wait_for_green("replicated").await;
     agents.follow("copy", "replicated").await;
 
@@ -44,7 +53,10 @@ async fn fail_over(release: Release, seed: u64) {
     sleep(Duration::from_secs(2)).await;
     leader.nodes[1].kill().await;
     sleep(Duration::from_secs(4)).await;
-    leader.nodes[1].restart().await.expect("the killed node comes back");
+    leader.nodes[1]
+        .restart()
+        .await
+        .expect("the killed node comes back");
     leader.wait_for_nodes(2).await;
     leader.wait_for_green("replicated").await;
     let summary = writers.stop().await;

@@ -12,11 +12,17 @@ use tokio::time::sleep;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn start_stop_pause_and_resume_in_the_middle_of_writes() {
-    let Some(pair) = Pair::start(Release::OpenSearch2_19_1, Release::OpenSearch2_19_1).await else { return };
+    let Some(pair) = Pair::start(Release::OpenSearch2_19_1, Release::OpenSearch2_19_1).await else {
+        return;
+    };
     let agents = Agents::start(&pair.leader.url(), &pair.target.url(), Options::default()).await;
     let seed = 7;
     println!("seed {seed}");
-    let index = StormIndex { name: "busy".to_owned(), shards: 2, versions_restart: true };
+    let index = StormIndex {
+        name: "busy".to_owned(),
+        shards: 2,
+        versions_restart: true,
+    };
     let workload = Workload::new(seed).with_indices(vec![index]);
     workload.create_indices(&pair.leader.client()).await;
     let writers = workload.start(&pair.leader.url());
@@ -35,7 +41,11 @@ async fn start_stop_pause_and_resume_in_the_middle_of_writes() {
         agents.wait_for_status(copy, "SYNCING", LONG).await;
     }
     agents.command("copy-a", "_stop").await;
-    let (status, answer) = pair.target.client().put("/copy-a/_doc/mine", &json!({ "mine": true })).await;
+    let (status, answer) = pair
+        .target
+        .client()
+        .put("/copy-a/_doc/mine", &json!({ "mine": true }))
+        .await;
     assert_eq!(status, 201, "a stopped index takes writes: {answer}");
 
     writers.stop().await;
@@ -44,31 +54,66 @@ async fn start_stop_pause_and_resume_in_the_middle_of_writes() {
     // The stopped index keeps what it had, and its name cannot be used again over its contents.
     let (status, answer) = agents.try_follow("copy-a", "busy").await;
     assert_eq!(status, 400, "{answer}");
-    assert_eq!(answer["error"]["reason"], "Cant use same index again for replication. Delete the index:copy-a");
+    assert_eq!(
+        answer["error"]["reason"],
+        "Cant use same index again for replication. Delete the index:copy-a"
+    );
     assert_eq!(pair.target.client().get("/copy-a/_doc/mine").await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_acknowledges_before_it_syncs_is_followed_within_seconds() {
-    let Some(pair) = Pair::start(Release::Elasticsearch7_10_2, Release::Elasticsearch7_10_2).await else { return };
-    let agents = Agents::start(&pair.leader.url(), &pair.target.url(), Options::default()).await;
+    let Some(pair) = Pair::start(Release::Elasticsearch7_10_2, Release::Elasticsearch7_10_2).await else {
+        return;
+    };
+    let mut agents = Agents::start(&pair.leader.url(), &pair.target.url(), Options::default()).await;
     let leader = pair.leader.client();
     let settings = json!({ "settings": { "number_of_shards": 1, "number_of_replicas": 0, "translog.durability": "async" } });
     assert_eq!(leader.put("/asynchronous", &settings).await.0, 200);
     agents.follow("copy", "asynchronous").await;
     for number in 0..20 {
-        assert_eq!(leader.put(&format!("/asynchronous/_doc/{number}"), &json!({ "n": number })).await.0, 201);
+        assert_eq!(
+            leader
+                .put(&format!("/asynchronous/_doc/{number}"), &json!({ "n": number }))
+                .await
+                .0,
+            201
+        );
     }
     assert_eq!(leader.delete("/asynchronous/_doc/3").await.0, 200);
     // The global checkpoint of such an index can stay behind for 30 s after the last write.
-    pair.wait_until_equal("asynchronous", "copy", Duration::from_secs(15)).await;
-    let (_, held) = pair.target.client().get("/copy/_settings?flat_settings=true").await;
-    assert_eq!(held["copy"]["settings"]["index.translog.durability"], "request", "I2: {held}");
+    pair.wait_until_equal("asynchronous", "copy", Duration::from_secs(15))
+        .await;
+    let (_, held) = pair
+        .target
+        .client()
+        .get("/copy/_settings?flat_settings=true")
+        .await;
+    assert_eq!(
+        held["copy"]["settings"]["index.translog.durability"], "request",
+        "I2: {held}"
+    );
+
+    // A crash while a static setting was being put leaves the follower index closed: the next life opens it.
+    agents.follower.kill();
+    assert_eq!(pair.target.client().post("/copy/_close", &json!({})).await.0, 200);
+    assert_eq!(leader.put("/asynchronous/_doc/late", &json!({ "n": 99 })).await.0, 201);
+    agents.restart_follower(Duration::ZERO).await;
+    pair.wait_until_equal("asynchronous", "copy", SOON).await;
+
     agents.command("copy", "_stop").await;
     eventually("the leader's durability is put back", SOON, async || {
-        let (_, settings) = pair.target.client().get("/copy/_settings?flat_settings=true").await;
+        let (_, settings) = pair
+            .target
+            .client()
+            .get("/copy/_settings?flat_settings=true")
+            .await;
         let durability = settings["copy"]["settings"]["index.translog.durability"].clone();
-        if durability == "async" { Ok(()) } else { Err(settings.to_string()) }
+        if durability == "async" {
+            Ok(())
+        } else {
+            Err(settings.to_string())
+        }
     })
     .await;
 }

@@ -23,11 +23,20 @@ fn number(name: &str) -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_i2_i3_i4_i7_both_sides_are_equal_after_a_storm() {
     let seconds = number("STORM_SECONDS").unwrap_or(45);
-    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |d| d.as_secs());
+    let clock = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(1, |d| d.as_secs());
     let first = number("STORM_SEED").unwrap_or(clock);
     for seed in first..first + number("STORM_SEEDS").unwrap_or(1) {
         let pair = number("STORM_PAIR").unwrap_or(seed) as usize % PAIRS.len();
         let restarts = (seconds / 30) as u32;
-        Storm { pair: PAIRS[pair], seed, duration: Duration::from_secs(seconds), restarts }.rage().await;
+        Storm {
+            pair: PAIRS[pair],
+            seed,
+            duration: Duration::from_secs(seconds),
+            restarts,
+        }
+        .rage()
+        .await;
     }
 }

@@ -35,38 +35,81 @@ async fn elasticsearch_7_17_to_elasticsearch_8_19() {
 
 async fn walk(leader: Release, target: Release) {
     // 1. Two clusters and an agent beside each; 2. the gateway learns where the leader agent is.
-    let Some(pair) = Pair::start(leader, target).await else { return };
+    let Some(pair) = Pair::start(leader, target).await else {
+        return;
+    };
     let agents = Agents::start(&pair.leader.url(), &pair.target.url(), Options::default()).await;
     let (leader, target) = (pair.leader.client(), pair.target.client());
 
     // 3. An index with three documents.
     let one_shard = json!({ "settings": { "number_of_shards": 1, "number_of_replicas": 0 } });
     assert_eq!(leader.put("/leader-01", &one_shard).await.0, 200);
-    assert_eq!(leader.put("/leader-01/_doc/1", &json!({ "value": "data1" })).await.0, 201);
-    assert_eq!(leader.put("/leader-01/_doc/3", &json!({ "value": "data3" })).await.0, 201);
+    assert_eq!(
+        leader
+            .put("/leader-01/_doc/1", &json!({ "value": "data1" }))
+            .await
+            .0,
+        201
+    );
+    assert_eq!(
+        leader
+            .put("/leader-01/_doc/3", &json!({ "value": "data3" }))
+            .await
+            .0,
+        201
+    );
 
     // 4. Replication starts, in the words of Open Distro.
     let start = json!({ "remote_cluster": "leader-cluster", "remote_index": "leader-01" });
-    let (status, answer) = agents.gateway.put("/_opendistro/_replication/follower-01/_start", &start).await;
+    let (status, answer) = agents
+        .gateway
+        .put("/_opendistro/_replication/follower-01/_start", &start)
+        .await;
     assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{answer}");
     agents.wait_for_status("follower-01", "SYNCING", SOON).await;
 
     // 5. The leader changes.
-    assert_eq!(leader.put("/leader-01/_doc/1", &json!({ "value": "data1-modified" })).await.0, 200);
-    assert_eq!(leader.put("/leader-01/_doc/2", &json!({ "value": "data2" })).await.0, 201);
+    assert_eq!(
+        leader
+            .put("/leader-01/_doc/1", &json!({ "value": "data1-modified" }))
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        leader
+            .put("/leader-01/_doc/2", &json!({ "value": "data2" }))
+            .await
+            .0,
+        201
+    );
     assert_eq!(leader.delete("/leader-01/_doc/3").await.0, 200);
 
     // 6. The follower has the same two documents, versions included.
     let documents = eventually("both documents are found on the follower", SOON, async || {
-        let (_, answer) = target.get("/follower-01/_search?version=true&sort=value.keyword").await;
+        let (_, answer) = target
+            .get("/follower-01/_search?version=true&sort=value.keyword")
+            .await;
         let hits = answer["hits"]["hits"].as_array().cloned().unwrap_or_default();
-        let seen: Vec<_> =
-            hits.iter().map(|hit| (hit["_id"].clone(), hit["_version"].clone(), hit["_source"].clone())).collect();
+        let seen: Vec<_> = hits
+            .iter()
+            .map(|hit| {
+                (
+                    hit["_id"].clone(),
+                    hit["_version"].clone(),
+                    hit["_source"].clone(),
+                )
+            })
+            .collect();
         let wanted = vec![
             (json!("1"), json!(2), json!({ "value": "data1-modified" })),
             (json!("2"), json!(1), json!({ "value": "data2" })),
         ];
-        if seen == wanted { Ok(seen) } else { Err(answer.to_string()) }
+        if seen == wanted {
+            Ok(seen)
+        } else {
+            Err(answer.to_string())
+        }
     })
     .await;
     assert_eq!(documents.len(), 2);
@@ -77,7 +120,11 @@ async fn walk(leader: Release, target: Release) {
         let status = agents.status("follower-01").await;
         let details = &status["syncing_details"];
         let caught_up = details["leader_checkpoint"] == 4 && details["follower_checkpoint"] == 4;
-        if caught_up { Ok(()) } else { Err(status.to_string()) }
+        if caught_up {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
     })
     .await;
 
@@ -87,15 +134,36 @@ async fn walk(leader: Release, target: Release) {
     assert_eq!(answer["error"]["type"], "cluster_block_exception", "{answer}");
 
     // 8. After the stop it takes writes, and later changes of the leader do not arrive.
-    let (status, answer) = agents.gateway.post("/_opendistro/_replication/follower-01/_stop", &json!({})).await;
+    let (status, answer) = agents
+        .gateway
+        .post("/_opendistro/_replication/follower-01/_stop", &json!({}))
+        .await;
     assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{answer}");
-    assert_eq!(target.put("/follower-01/_doc/9", &json!({ "value": "mine" })).await.0, 201);
-    assert_eq!(leader.put("/leader-01/_doc/2?refresh=true", &json!({ "value": "too late" })).await.0, 200);
+    assert_eq!(
+        target
+            .put("/follower-01/_doc/9", &json!({ "value": "mine" }))
+            .await
+            .0,
+        201
+    );
+    assert_eq!(
+        leader
+            .put("/leader-01/_doc/2?refresh=true", &json!({ "value": "too late" }))
+            .await
+            .0,
+        200
+    );
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (_, answer) = target.get("/follower-01/_doc/2").await;
     assert_eq!(answer["_source"], json!({ "value": "data2" }));
     let (_, settings) = target.get("/follower-01/_settings?flat_settings=true").await;
     let settings = &settings["follower-01"]["settings"];
-    assert!(settings.get("index.gc_deletes").is_none(), "a held setting was not put back: {settings}");
-    assert_eq!(agents.status("follower-01").await, json!({ "status": "REPLICATION NOT IN PROGRESS" }));
+    assert!(
+        settings.get("index.gc_deletes").is_none(),
+        "a held setting was not put back: {settings}"
+    );
+    assert_eq!(
+        agents.status("follower-01").await,
+        json!({ "status": "REPLICATION NOT IN PROGRESS" })
+    );
 }

@@ -60,9 +60,10 @@ async fn a_kill_loses_nothing_that_was_acknowledged() {
         es.put_bytes("/i/_doc/1?routing=r", " {\"n\":\n1e3} ").await.0,
         201
     );
-    let lines: String = (0..50)
-        .map(|n| format!("{{\"index\":{{\"_id\":\"b{n}\"}}}}\n{{\"m\":{n}}}\n"))
-        .collect();
+    let mut lines = String::new();
+    for n in 0..50 {
+        lines.push_str(&format!("{{\"index\":{{\"_id\":\"b{n}\"}}}}\n{{\"m\":{n}}}\n"));
+    }
     assert_eq!(es.bulk("/i/_bulk", lines).await.1["errors"], false);
     assert_eq!(
         es.put("/i/_doc/x?version=40&version_type=external_gte", &json!({}))

@@ -203,9 +203,12 @@ async fn routing_and_versions_travel_with_items(c: Arc<Context>) {
 
 async fn replaying_a_bulk_changes_nothing_but_sequence_numbers(c: Arc<Context>) {
     c.create_plain().await;
-    let lines: String = (0..50)
-        .map(|n| format!("{{\"index\":{{\"_id\":\"d{n}\",\"version\":{},\"version_type\":\"external_gte\"}}}}\n{{\"n\":{n}}}\n", n + 1))
-        .collect();
+    let mut lines = String::new();
+    for n in 0..50 {
+        let action =
+            json!({"index": {"_id": format!("d{n}"), "version": n + 1, "version_type": "external_gte"}});
+        lines.push_str(&format!("{action}\n{{\"n\":{n}}}\n"));
+    }
     for round in 0..2 {
         let (_, answer) = bulk(&c, "", &lines).await;
         assert_eq!(answer["errors"], false, "round {round}: {answer}");

@@ -68,7 +68,11 @@ impl Context {
 
     /// A `POST` without a body, where some releases refuse one.
     pub(crate) async fn post_empty(&self, rest: &str) -> (u16, Value) {
-        let (status, bytes) = self.es.try_send("POST", &self.at(rest), None).await.expect("an answer");
+        let (status, bytes) = self
+            .es
+            .try_send("POST", &self.at(rest), None)
+            .await
+            .expect("an answer");
         (status, serde_json::from_slice(&bytes).expect("json"))
     }
 
@@ -144,12 +148,34 @@ pub(crate) async fn conform_to_release(release: Release) {
 async fn about(es: &Es) -> (bool, (u64, u64)) {
     let (status, root) = es.get("/").await;
     // The plain zips of Elasticsearch 8 lack the module that answers at the root.
-    let nodes = if status == 200 { Value::Null } else { es.get("/_nodes/_local").await.1 };
-    let node = nodes["nodes"].as_object().and_then(|n| n.values().next()).cloned().unwrap_or_default();
-    let number = root["version"]["number"].as_str().or(node["version"].as_str()).expect("a version");
+    let nodes = if status == 200 {
+        Value::Null
+    } else {
+        es.get("/_nodes/_local").await.1
+    };
+    let node = nodes["nodes"]
+        .as_object()
+        .and_then(|n| n.values().next())
+        .cloned()
+        .unwrap_or_default();
+    let number = root["version"]["number"]
+        .as_str()
+        .or(node["version"].as_str())
+        .expect("a version");
     let mut parts = number.split('.').map(|p| p.parse().expect("a number"));
-    let version = (parts.next().expect("a major version"), parts.next().expect("a minor version"));
+    let version = (
+        parts.next().expect("a major version"),
+        parts.next().expect("a minor version"),
+    );
     (root["version"]["distribution"] == "opensearch", version)
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the line that tells which case of which engine the panic above it was"
+)]
+fn tell(engine: &str, case: &str) {
+    println!("FAILED on {engine}: {case}");
 }
 
 /// Runs every case against the engine at `url`; panics at the end with all that failed.
@@ -184,9 +210,11 @@ pub(crate) async fn conform(engine: &str, url: &str) {
         };
         // On a task of its own, so that a panic ends the case and not the run.
         let local = tokio::task::LocalSet::new();
-        let outcome = local.run_until(async { tokio::task::spawn_local(run(Arc::new(context))).await }).await;
+        let outcome = local
+            .run_until(async { tokio::task::spawn_local(run(Arc::new(context))).await })
+            .await;
         if outcome.is_err() {
-            println!("FAILED on {engine}: {name}");
+            tell(engine, name);
             failed.push(name);
         }
         es.delete(&format!("/{index}*")).await;

@@ -121,17 +121,14 @@ async fn every_refresh_counts(c: Arc<Context>) {
     let after = total().await;
     assert_eq!(after, before + 1);
     c.refresh().await;
-    assert_eq!(
-        total().await,
-        after + 1,
-        "one without anything new counts too"
-    );
+    assert_eq!(total().await, after + 1, "one without anything new counts too");
 }
 
 async fn a_write_refreshes_its_own_shard_only(c: Arc<Context>) {
-    c.create(json!({"number_of_shards": 5, "refresh_interval": -1}), json!({})).await;
+    c.create(json!({"number_of_shards": 5, "refresh_interval": -1}), json!({}))
+        .await;
     let elsewhere = |id: &String| expected_shard(id) != expected_shard("a");
-    let other = (0..).map(|n| format!("d{n}")).find(elsewhere).expect("an id");
+    let other = (0..100).map(|n| format!("d{n}")).find(elsewhere).expect("an id");
     c.put_ok(&format!("/_doc/{other}"), json!({})).await;
     c.put_ok("/_doc/a?refresh=true", json!({})).await;
     assert_eq!(ids(&c.search("", json!({})).await), ["a"]);
@@ -214,8 +211,13 @@ async fn mget_tells_present_from_absent(c: Arc<Context>) {
         (&docs[2]["found"], docs[2].get("_source"), &docs[2]["_routing"]),
         (&json!(true), None, &Value::Null)
     );
-    let (_, answer) = c.post("/_mget", json!({"docs": [{"_id": "b", "routing": "q"}]})).await;
-    assert_eq!(answer["docs"][0]["_routing"], "q", "a read without the source has no routing, one with it has");
+    let (_, answer) = c
+        .post("/_mget", json!({"docs": [{"_id": "b", "routing": "q"}]}))
+        .await;
+    assert_eq!(
+        answer["docs"][0]["_routing"], "q",
+        "a read without the source has no routing, one with it has"
+    );
     let missing = format!("{}-missing", c.index);
     let (status, answer) =
         c.es.post("/_mget", &json!({"docs": [{"_index": missing, "_id": "a"}]}))

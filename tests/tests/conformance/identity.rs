@@ -165,7 +165,10 @@ async fn unknown_paths_are_refused(c: Arc<Context>) {
     // Elasticsearch 7 still reads some unknown paths as an index and a type, and refuses those for their names.
     for path in ["/_cluster/zork", "/_zork"] {
         let (status, answer) = c.es.post(path, &json!({})).await;
-        assert!(matches!(status, 400 | 405) && !answer["error"].is_null(), "{path}: {status} {answer}");
+        assert!(
+            matches!(status, 400 | 405) && !answer["error"].is_null(),
+            "{path}: {status} {answer}"
+        );
     }
 }
 

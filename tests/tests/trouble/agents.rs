@@ -14,16 +14,30 @@ async fn a_follower_agent_killed_in_the_middle_of_a_bootstrap_goes_on_from_there
     let mut world = World::start().await;
     world.create("lead", json!({}), json!({})).await;
     for block in 0..4 {
-        world.leader.write_padded("lead", block * 100..block * 100 + 100, 20_000).await;
+        world
+            .leader
+            .write_padded("lead", block * 100..block * 100 + 100, 20_000)
+            .await;
     }
     let faults = world.target.faults();
-    faults.delay(Endpoint::Bulk, Duration::from_millis(100), Duration::from_millis(100));
+    faults.delay(
+        Endpoint::Bulk,
+        Duration::from_millis(100),
+        Duration::from_millis(100),
+    );
     world.agents.follow("f", "lead").await;
     for life in 0..3 {
         eventually("the bootstrap is in its middle", SOON, async || {
             let details = world.agents.details("f").await;
-            assert_eq!(details["phase"], "BOOTSTRAPPING", "it was too quick in life {life}: {details}");
-            if details["shards"][0]["operations_written"].as_u64() > Some(5) { Ok(()) } else { Err(details.to_string()) }
+            assert_eq!(
+                details["phase"], "BOOTSTRAPPING",
+                "it was too quick in life {life}: {details}"
+            );
+            if details["shards"][0]["operations_written"].as_u64() > Some(5) {
+                Ok(())
+            } else {
+                Err(details.to_string())
+            }
         })
         .await;
         world.leader.delete(&format!("/lead/_doc/{life}")).await;
@@ -43,7 +57,10 @@ async fn a_follower_agent_killed_at_steady_state_goes_on_from_there() {
         world.leader.write("lead", round * 10..round * 10 + 30).await;
         world.leader.delete(&format!("/lead/_doc/{round}")).await;
         world.agents.restart_follower(Duration::ZERO).await;
-        world.leader.delete(&format!("/lead/_doc/{}", round * 10 + 5)).await;
+        world
+            .leader
+            .delete(&format!("/lead/_doc/{}", round * 10 + 5))
+            .await;
     }
     assert_eq!(world.agents.status("f").await["reason"], "User initiated");
     world.goes_on("lead", "f").await;
@@ -57,20 +74,31 @@ async fn agents_that_are_told_to_end_do_so_at_once_with_live_streams() {
     for _ in 0..2 {
         let begun = Instant::now();
         assert_eq!(world.agents.follower.terminate().await, Some(0));
-        assert!(begun.elapsed() < Duration::from_secs(5), "the follower agent took {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "the follower agent took {:?}",
+            begun.elapsed()
+        );
         world.start_follower().await;
         world.equal("lead", "f").await;
 
         let begun = Instant::now();
         assert_eq!(world.agents.leader.terminate().await, Some(0));
-        assert!(begun.elapsed() < Duration::from_secs(5), "the leader agent took {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "the leader agent took {:?}",
+            begun.elapsed()
+        );
         world.waits(&["leader agent"]).await;
         world.leader.write("lead", 500..510).await;
         world.agents.leader.start();
         world.goes_on("lead", "f").await;
     }
     let log = world.agents.follower.log();
-    assert!(log.contains("signal=\"SIGTERM\"") && log.contains("ended"), "{log}");
+    assert!(
+        log.contains("signal=\"SIGTERM\"") && log.contains("ended"),
+        "{log}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,11 +108,22 @@ async fn a_folder_that_is_no_store_is_refused_and_untouched() {
     std::fs::write(world.path("store/precious.txt"), "keep me").expect("a file");
     let (code, said) = ends("follower", world.agents.follower.config(), &[]).await;
     assert_eq!(code, Some(1));
-    assert!(said.contains("is not empty and holds no slipstream store"), "{said}");
-    assert!(said.contains("point `store.path` to an empty or new folder"), "{said}");
-    let left: Vec<_> = std::fs::read_dir(world.path("store")).expect("a folder").collect();
+    assert!(
+        said.contains("is not empty and holds no slipstream store"),
+        "{said}"
+    );
+    assert!(
+        said.contains("point `store.path` to an empty or new folder"),
+        "{said}"
+    );
+    let left: Vec<_> = std::fs::read_dir(world.path("store"))
+        .expect("a folder")
+        .collect();
     assert_eq!(left.len(), 1);
-    assert_eq!(std::fs::read_to_string(world.path("store/precious.txt")).expect("a file"), "keep me");
+    assert_eq!(
+        std::fs::read_to_string(world.path("store/precious.txt")).expect("a file"),
+        "keep me"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -110,7 +149,10 @@ async fn a_damaged_store_is_refused_and_a_copy_of_it_goes_on() {
     let (code, said) = ends("follower", world.agents.follower.config(), &[]).await;
     assert_eq!(code, Some(1));
     let path = store.display().to_string();
-    assert!(said.contains(&path) && said.contains("is damaged") && said.contains("put back a copy"), "{said}");
+    assert!(
+        said.contains(&path) && said.contains("is damaged") && said.contains("put back a copy"),
+        "{said}"
+    );
     assert_eq!(world.target.count("f").await, 10);
 
     std::fs::remove_dir_all(&store).expect("the damaged store is moved away");
@@ -126,7 +168,10 @@ async fn i6_a_second_agent_on_the_same_store_is_refused_and_the_first_goes_on() 
     let elsewhere = [("SLIPSTREAM_GATEWAY__ADDRESS", "127.0.0.1:0")];
     let (code, said) = ends("follower", world.agents.follower.config(), &elsewhere).await;
     assert_eq!(code, Some(1));
-    assert!(said.contains("is in use by another process") && said.contains("stop one of the two"), "{said}");
+    assert!(
+        said.contains("is in use by another process") && said.contains("stop one of the two"),
+        "{said}"
+    );
     world.goes_on("lead", "f").await;
 }
 
@@ -136,21 +181,39 @@ async fn a_wrong_key_in_a_configuration_is_named_with_file_and_line() {
     world.edit("leader.toml", "[listen]\n", "[listen]\nadress = \"typo\"\n");
     let (code, said) = ends("leader", world.agents.leader.config(), &[]).await;
     assert_eq!(code, Some(2));
-    assert!(said.contains("leader.toml:5") && said.contains("adress"), "{said}");
+    assert!(
+        said.contains("leader.toml:5") && said.contains("adress"),
+        "{said}"
+    );
     world.edit("leader.toml", "adress = \"typo\"\n", "");
 
-    world.edit("follower.toml", "[store]\npath = \"store\"\n", "[store]\npath = 7\n");
+    world.edit(
+        "follower.toml",
+        "[store]\npath = \"store\"\n",
+        "[store]\npath = 7\n",
+    );
     let (code, said) = ends("follower", world.agents.follower.config(), &[]).await;
     assert_eq!(code, Some(2));
-    assert!(said.contains("follower.toml:5") && said.contains("[store] path"), "{said}");
+    assert!(
+        said.contains("follower.toml:5") && said.contains("[store] path"),
+        "{said}"
+    );
     world.edit("follower.toml", "path = 7", "path = \"store\"");
 
     world.start_agents().await;
     world.following().await;
     // Read again with a mistake in it, everything stays as it was.
-    world.edit("leader.toml", "identity = \"follower.test\"", "identiy = \"follower.test\"");
+    world.edit(
+        "leader.toml",
+        "identity = \"follower.test\"",
+        "identiy = \"follower.test\"",
+    );
     world.agents.leader.reload();
-    let line = ["not reloaded: everything stays as it was", "leader.toml:12", "identity: missing"];
+    let line = [
+        "not reloaded: everything stays as it was",
+        "leader.toml:12",
+        "identity: missing",
+    ];
     world.agents.leader.logged(&line).await;
     world.goes_on("lead", "f").await;
 }

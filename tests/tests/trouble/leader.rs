@@ -28,18 +28,25 @@ async fn i5_a_leader_index_replaced_while_the_follower_was_down_pauses_it_and_no
     let mut world = World::start().await;
     world.following().await;
     world.agents.follower.kill();
-    let before = world.target.es.get("/f/_stats?level=shards").await.1["indices"]["f"]["shards"]["0"][0]["seq_no"].clone();
+    let before =
+        world.target.es.get("/f/_stats?level=shards").await.1["indices"]["f"]["shards"]["0"][0]["seq_no"]
+            .clone();
     world.leader.delete("/lead").await;
     world.create("lead", json!({}), json!({})).await;
     world.leader.write("lead", 100..130).await;
 
     world.start_follower().await;
-    let words = ["deleted and created again", "stop, delete the follower index and start again"];
+    let words = [
+        "deleted and created again",
+        "stop, delete the follower index and start again",
+    ];
     world.held("PAUSED", &words).await;
     // Also after an operator's "go on": this is another index.
     world.agents.command("f", "_resume").await;
     world.held("PAUSED", &words).await;
-    let after = world.target.es.get("/f/_stats?level=shards").await.1["indices"]["f"]["shards"]["0"][0]["seq_no"].clone();
+    let after =
+        world.target.es.get("/f/_stats?level=shards").await.1["indices"]["f"]["shards"]["0"][0]["seq_no"]
+            .clone();
     assert_eq!(after, before);
     assert_eq!(world.target.count("f").await, 10);
 
@@ -55,7 +62,12 @@ async fn a_leader_index_that_is_closed_pauses_its_follower_and_reopened_goes_on(
     world.following().await;
     world.leader.write("lead", 10..20).await;
     world.leader.call("/lead/_close").await;
-    world.held("PAUSED", &["the leader index of [lead][0] is closed; open it, then resume"]).await;
+    world
+        .held(
+            "PAUSED",
+            &["the leader index of [lead][0] is closed; open it, then resume"],
+        )
+        .await;
     world.leader.call("/lead/_open").await;
     world.leader.write("lead", 20..30).await;
     world.leader.delete("/lead/_doc/1").await;
@@ -118,22 +130,46 @@ async fn a_link_that_is_cut_or_silent_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn i7_a_limit_raised_on_the_leader_arrives_before_the_fields_that_need_it() {
     let mut world = World::start().await;
-    world.create("lead", json!({ "index.mapping.total_fields.limit": 5 }), json!({})).await;
+    world
+        .create(
+            "lead",
+            json!({ "index.mapping.total_fields.limit": 5 }),
+            json!({}),
+        )
+        .await;
     world.leader.write("lead", 0..10).await;
     world.agents.follow("f", "lead").await;
     world.agents.wait_for_status("f", "SYNCING", SOON).await;
     world.equal("lead", "f").await;
     world.agents.follower.kill();
-    world.leader.put("/lead/_settings", &json!({ "index.mapping.total_fields.limit": 20 })).await;
-    world.leader.put("/lead/_doc/wide", &json!({ "a": 1, "b": 2, "c": 3, "d": 4 })).await;
+    world
+        .leader
+        .put(
+            "/lead/_settings",
+            &json!({ "index.mapping.total_fields.limit": 20 }),
+        )
+        .await;
+    world
+        .leader
+        .put("/lead/_doc/wide", &json!({ "a": 1, "b": 2, "c": 3, "d": 4 }))
+        .await;
     world.start_follower().await;
     world.goes_on("lead", "f").await;
 
     // And the other way round: a limit lowered after the fields were made.
     world.agents.restart_follower(Duration::ZERO).await;
     world.agents.follower.kill();
-    world.leader.put("/lead/_doc/wider", &json!({ "e": 1, "g": 2, "h": 3, "i": 4 })).await;
-    world.leader.put("/lead/_settings", &json!({ "index.mapping.total_fields.limit": 5 })).await;
+    world
+        .leader
+        .put("/lead/_doc/wider", &json!({ "e": 1, "g": 2, "h": 3, "i": 4 }))
+        .await;
+    world
+        .leader
+        .put(
+            "/lead/_settings",
+            &json!({ "index.mapping.total_fields.limit": 5 }),
+        )
+        .await;
     world.start_follower().await;
     world.goes_on("lead", "f").await;
 }

@@ -21,10 +21,19 @@ struct FromTheFuture {
 impl Handshake for FromTheFuture {
     async fn hello(&self, request: Request<v1::HelloRequest>) -> Result<Response<v1::HelloReply>, Status> {
         let hello = request.into_inner();
-        assert!(negotiate(hello.protocol_min, hello.protocol_max).is_ok(), "this release agrees with itself");
+        assert!(
+            negotiate(hello.protocol_min, hello.protocol_max).is_ok(),
+            "this release agrees with itself"
+        );
         if self.careful {
             let (follower_min, follower_max) = (hello.protocol_min, hello.protocol_max);
-            return Err(ProtocolMismatch { follower_min, follower_max, leader_min: 99, leader_max: 100 }.into());
+            return Err(ProtocolMismatch {
+                follower_min,
+                follower_max,
+                leader_min: 99,
+                leader_max: 100,
+            }
+            .into());
         }
         Ok(Response::new(v1::HelloReply {
             agent_version: "9.0.0".to_owned(),
@@ -35,12 +44,23 @@ impl Handshake for FromTheFuture {
 }
 
 /// Serves a handshake in the place of the leader agent until the token is cancelled.
-async fn serve(world: &World, service: FromTheFuture, shutdown: CancellationToken) -> tokio::task::JoinHandle<()> {
+async fn serve(
+    world: &World,
+    service: FromTheFuture,
+    shutdown: CancellationToken,
+) -> tokio::task::JoinHandle<()> {
     let file = |name: &str| world.path("certs").join(name);
-    let files = TlsFiles { cert: file("leader.pem"), key: file("leader.key"), ca: file("ca.pem") };
+    let files = TlsFiles {
+        cert: file("leader.pem"),
+        key: file("leader.key"),
+        ca: file("ca.pem"),
+    };
     let tls = ServerTls::new(&TlsIdentity::load(&files).expect("certificates")).expect("TLS");
     let address = ("127.0.0.1", world.agents.leader_port());
-    let listener = eventually("the port is free", SOON, async || TcpListener::bind(address).await).await;
+    let listener = eventually("the port is free", SOON, async || {
+        TcpListener::bind(address).await
+    })
+    .await;
     tokio::spawn(async move {
         let incoming = accept::incoming(listener, tls, shutdown.clone());
         let router = accept::server().add_service(HandshakeServer::new(service));
@@ -63,9 +83,15 @@ async fn agents_without_a_common_protocol_version_say_which_one_to_upgrade() {
         let shutdown = CancellationToken::new();
         let serving = serve(&world, FromTheFuture { careful }, shutdown.clone()).await;
         let words: &[&str] = if careful {
-            &["no common protocol version: the follower agent speaks 1 to 1, the leader agent 99 to 100", "upgrade the follower agent"]
+            &[
+                "no common protocol version: the follower agent speaks 1 to 1, the leader agent 99 to 100",
+                "upgrade the follower agent",
+            ]
         } else {
-            &["the leader agent (release 9.0.0) chose protocol version 99", "upgrade both agents"]
+            &[
+                "the leader agent (release 9.0.0) chose protocol version 99",
+                "upgrade both agents",
+            ]
         };
         world.waits(words).await;
         let (status, answer) = world.agents.try_follow("g", "lead").await;
@@ -82,8 +108,14 @@ async fn garbage_on_the_leaders_port_is_logged_and_disturbs_nobody() {
     let world = World::start().await;
     world.following().await;
     let port = world.agents.leader_port();
-    for garbage in [&b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0xff; 5_000]] {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
+    for garbage in [
+        &b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        &[0xff; 5_000],
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))
+            .await
+            .expect("a connection");
         stream.write_all(garbage).await.expect("written");
         let mut answer = Vec::new();
         // It hangs up, with an alert or a reset.
@@ -91,8 +123,19 @@ async fn garbage_on_the_leaders_port_is_logged_and_disturbs_nobody() {
         assert!(hung_up.is_ok(), "the connection stays open");
     }
     // Some connect and say nothing.
-    let silent = TcpStream::connect(("127.0.0.1", port)).await.expect("a connection");
-    world.agents.leader.logged(&["WARN", "refused a connection", "is not TLS", "something else than a follower agent"]).await;
+    let silent = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("a connection");
+    world
+        .agents
+        .leader
+        .logged(&[
+            "WARN",
+            "refused a connection",
+            "is not TLS",
+            "something else than a follower agent",
+        ])
+        .await;
     world.goes_on("lead", "f").await;
     drop(silent);
     let log = world.agents.leader.log();

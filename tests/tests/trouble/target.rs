@@ -12,11 +12,26 @@ use crate::world::{World, pass};
 async fn a_conflicting_mapping_on_the_target_fails_the_index_and_names_the_field() {
     let world = World::start().await;
     world.following().await;
-    world.target.put("/f/_mapping", &json!({ "properties": { "price": { "type": "keyword" } } })).await;
+    world
+        .target
+        .put(
+            "/f/_mapping",
+            &json!({ "properties": { "price": { "type": "keyword" } } }),
+        )
+        .await;
     world.leader.put("/lead/_doc/a", &json!({ "price": 12 })).await;
-    let words = ["the target refuses the mapping of [lead]", "price", "keyword", "long"];
+    let words = [
+        "the target refuses the mapping of [lead]",
+        "price",
+        "keyword",
+        "long",
+    ];
     world.held("FAILED", &words).await;
-    assert_eq!(world.target.es.get("/f/_doc/a").await.0, 404, "written under a guessed type");
+    assert_eq!(
+        world.target.es.get("/f/_doc/a").await.0,
+        404,
+        "written under a guessed type"
+    );
     assert_eq!(world.target.count("f").await, 10);
 
     // Trying again does not help, and says so again.
@@ -35,12 +50,47 @@ async fn one_failed_index_does_not_stop_another() {
     world.following().await;
     world.create("lead2", json!({}), json!({})).await;
     world.agents.follow("g", "lead2").await;
-    world.target.put("/f/_mapping", &json!({ "properties": { "price": { "type": "keyword" } } })).await;
+    world
+        .target
+        .put(
+            "/f/_mapping",
+            &json!({ "properties": { "price": { "type": "keyword" } } }),
+        )
+        .await;
     world.leader.put("/lead/_doc/a", &json!({ "price": 12 })).await;
-    world.held("FAILED", &["the target refuses the mapping of [lead]"]).await;
+    world
+        .held("FAILED", &["the target refuses the mapping of [lead]"])
+        .await;
     world.goes_on("lead2", "g").await;
     assert_eq!(world.agents.status("g").await["status"], "SYNCING");
     assert_eq!(world.agents.status("f").await["status"], "FAILED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_index_that_waits_does_not_stop_another() {
+    let world = World::start().await;
+    world.following().await;
+    world.create("lead2", json!({}), json!({})).await;
+    world
+        .target
+        .put("/f/_settings", &json!({ "index.blocks.write": true }))
+        .await;
+    for block in 0..10 {
+        world
+            .leader
+            .write_padded("lead", block * 100..block * 100 + 100, 20_000)
+            .await;
+    }
+    world.waits(&["the target (blocked)"]).await;
+    world.agents.follow("g", "lead2").await;
+    world.leader.write_padded("lead2", 0..100, 20_000).await;
+    world.goes_on("lead2", "g").await;
+    world.waits(&["the target (blocked)"]).await;
+    world
+        .target
+        .put("/f/_settings", &json!({ "index.blocks.write": null }))
+        .await;
+    world.goes_on("lead", "f").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,7 +104,10 @@ async fn a_read_only_target_index_is_waited_for() {
     ] {
         world.target.put("/f/_settings", &json!({ block: true })).await;
         world.leader.write("lead", 10..20).await;
-        world.leader.put("/lead/_doc/new", &json!({ block: "a new field" })).await;
+        world
+            .leader
+            .put("/lead/_doc/new", &json!({ block: "a new field" }))
+            .await;
         world.waits(&words).await;
         world.target.put("/f/_settings", &json!({ block: null })).await;
         world.goes_on("lead", "f").await;
@@ -70,7 +123,14 @@ async fn a_target_that_throttles_is_waited_for() {
     let faults = world.target.faults();
     faults.reject_bulks(u32::MAX);
     world.leader.write("lead", 10..200).await;
-    world.waits(&["the target", "429", "es_rejected_execution_exception", "the cluster is overloaded"]).await;
+    world
+        .waits(&[
+            "the target",
+            "429",
+            "es_rejected_execution_exception",
+            "the cluster is overloaded",
+        ])
+        .await;
     assert_eq!(world.target.count("f").await, 10);
     faults.clear();
     world.goes_on("lead", "f").await;
@@ -104,12 +164,20 @@ async fn answers_that_are_lost_and_refusals_of_the_whole_cluster_lose_nothing() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_the_target_rejects_is_named_and_waits_for_the_operator() {
     let world = World::start().await;
-    world.create("lead", json!({}), json!({ "dynamic": "false" })).await;
+    world
+        .create("lead", json!({}), json!({ "dynamic": "false" }))
+        .await;
     world.leader.write("lead", 0..10).await;
     world.agents.follow("f", "lead").await;
     world.equal("lead", "f").await;
-    world.target.put("/f/_mapping", &json!({ "dynamic": "strict" })).await;
-    world.leader.put("/lead/_doc/odd-one", &json!({ "never": "seen" })).await;
+    world
+        .target
+        .put("/f/_mapping", &json!({ "dynamic": "strict" }))
+        .await;
+    world
+        .leader
+        .put("/lead/_doc/odd-one", &json!({ "never": "seen" }))
+        .await;
     let words = [
         "the target rejected document [odd-one] of [f][0] (seq_no 10)",
         "strict_dynamic_mapping_exception",
@@ -119,7 +187,10 @@ async fn a_document_that_the_target_rejects_is_named_and_waits_for_the_operator(
     world.agents.follower.logged(&["phase=FAILED", "odd-one"]).await;
     world.leader.write("lead", 10..20).await;
 
-    world.target.put("/f/_mapping", &json!({ "dynamic": "false" })).await;
+    world
+        .target
+        .put("/f/_mapping", &json!({ "dynamic": "false" }))
+        .await;
     world.agents.command("f", "_resume").await;
     world.goes_on("lead", "f").await;
 }
@@ -128,8 +199,14 @@ async fn a_document_that_the_target_rejects_is_named_and_waits_for_the_operator(
 async fn i7_a_limit_that_was_lowered_on_the_target_becomes_the_leaders_again() {
     let world = World::start().await;
     world.following().await;
-    world.target.put("/f/_settings", &json!({ "index.mapping.total_fields.limit": 3 })).await;
-    world.leader.put("/lead/_doc/wide", &json!({ "a": 1, "b": 2, "c": 3 })).await;
+    world
+        .target
+        .put("/f/_settings", &json!({ "index.mapping.total_fields.limit": 3 }))
+        .await;
+    world
+        .leader
+        .put("/lead/_doc/wide", &json!({ "a": 1, "b": 2, "c": 3 }))
+        .await;
     // The leader has no such limit, so the agent takes it away before it gives up.
     world.goes_on("lead", "f").await;
 }
@@ -143,7 +220,11 @@ async fn a_target_that_is_away_when_the_agent_starts_is_named() {
     world.agents.leader.start();
     world.start_follower_alone().await;
     world.agents.register().await;
-    world.agents.follower.logged(&["WARN", "the cluster does not answer yet", &world.target.url()]).await;
+    world
+        .agents
+        .follower
+        .logged(&["WARN", "the cluster does not answer yet", &world.target.url()])
+        .await;
     let words = ["the target cluster", &world.target.url(), "cannot connect"];
     world.refused("lead", 503, "replication_exception", &words).await;
 
@@ -163,7 +244,9 @@ async fn a_target_that_goes_away_is_waited_for_also_over_a_restart_of_the_agent(
 
     world.agents.follower.kill();
     world.start_follower_alone().await;
-    world.waits(&["the target", &world.target.url(), "cannot connect"]).await;
+    world
+        .waits(&["the target", &world.target.url(), "cannot connect"])
+        .await;
 
     world.target.up().await;
     world.goes_on("lead", "f").await;
@@ -177,7 +260,12 @@ async fn a_follower_index_that_was_deleted_is_not_made_again_by_guessing() {
     pass(Duration::from_millis(1_200)).await;
     world.target.delete("/f").await;
     world.leader.write("lead", 10..20).await;
-    world.held("FAILED", &["the follower index [f] was deleted", "stop it, then start again"]).await;
+    world
+        .held(
+            "FAILED",
+            &["the follower index [f] was deleted", "stop it, then start again"],
+        )
+        .await;
     assert!(!world.target.exists("f").await);
 
     world.agents.command("f", "_stop").await;
@@ -194,7 +282,12 @@ async fn a_follower_index_that_was_replaced_is_left_alone() {
     world.target.put("/f/_doc/theirs", &json!({ "keep": "me" })).await;
     world.leader.write("lead", 10..20).await;
     world.start_follower().await;
-    world.held("FAILED", &["the follower index [f] was deleted or replaced on the target"]).await;
+    world
+        .held(
+            "FAILED",
+            &["the follower index [f] was deleted or replaced on the target"],
+        )
+        .await;
     assert_eq!(world.target.count("f").await, 1);
     world.agents.command("f", "_stop").await;
     eventually("nothing of ours stays on it", SOON, async || {

@@ -32,7 +32,12 @@ impl Engine {
         let sandbox = Sandbox::start(config.clone()).await.expect("a sandbox");
         config.listen = sandbox.address();
         let es = Es::new(&sandbox.url());
-        Engine { config, sandbox: Some(sandbox), es, _data: data }
+        Engine {
+            config,
+            sandbox: Some(sandbox),
+            es,
+            _data: data,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -53,7 +58,10 @@ impl Engine {
     /// It is back, with everything that it acknowledged.
     pub(crate) async fn up(&mut self) {
         let config = &self.config;
-        let sandbox = eventually("the cluster is back", SOON, async || Sandbox::start(config.clone()).await).await;
+        let sandbox = eventually("the cluster is back", SOON, async || {
+            Sandbox::start(config.clone()).await
+        })
+        .await;
         self.sandbox = Some(sandbox);
     }
 
@@ -64,7 +72,9 @@ impl Engine {
     /// Documents that a search finds, after a refresh.
     pub(crate) async fn count(&self, index: &str) -> u64 {
         self.es.refresh(index).await;
-        self.es.get(&format!("/{index}/_count")).await.1["count"].as_u64().unwrap_or_default()
+        self.es.get(&format!("/{index}/_count")).await.1["count"]
+            .as_u64()
+            .unwrap_or_default()
     }
 
     /// A request that must succeed.
@@ -120,7 +130,11 @@ impl World {
         let leader = Engine::start(Flavor::Elasticsearch, "leader").await;
         let target = Engine::start(Flavor::OpenSearch, "target").await;
         let agents = Agents::prepare(&leader.url(), &target.url(), &options).await;
-        World { leader, target, agents }
+        World {
+            leader,
+            target,
+            agents,
+        }
     }
 
     pub(crate) async fn start_agents(&mut self) {
@@ -138,11 +152,17 @@ impl World {
     pub(crate) async fn start_follower_alone(&mut self) {
         self.agents.follower.start();
         let gateway = self.agents.gateway.clone();
-        eventually("the follower agent lives", SOON, async || gateway.try_get("/healthz").await).await;
+        eventually("the follower agent lives", SOON, async || {
+            gateway.try_get("/healthz").await
+        })
+        .await;
         let (status, why) = gateway.try_send("GET", "/readyz", None).await.expect("an answer");
         let why = String::from_utf8_lossy(&why).into_owned();
         assert_eq!(status, 503, "{why}");
-        assert!(why.contains(&self.target.url()) && why.contains("cannot connect"), "{why}");
+        assert!(
+            why.contains(&self.target.url()) && why.contains("cannot connect"),
+            "{why}"
+        );
     }
 
     /// An index on the leader with one shard and a quick refresh, and these settings and mappings besides.
@@ -166,14 +186,22 @@ impl World {
 
     /// Waits until both indices have the same documents, mapping, settings and aliases.
     pub(crate) async fn equal(&self, leader_index: &str, follower_index: &str) {
-        eventually(&format!("[{follower_index}] equals [{leader_index}]"), SOON, async || {
-            let (leader, target) = (&self.leader.es, &self.target.es);
-            let found = compare::indices(leader, leader_index, target, follower_index).await;
-            if found.is_empty() {
-                return Ok(());
-            }
-            Err(format!("{}\n{}", found.join("\n"), self.agents.status(follower_index).await))
-        })
+        eventually(
+            &format!("[{follower_index}] equals [{leader_index}]"),
+            SOON,
+            async || {
+                let (leader, target) = (&self.leader.es, &self.target.es);
+                let found = compare::indices(leader, leader_index, target, follower_index).await;
+                if found.is_empty() {
+                    return Ok(());
+                }
+                Err(format!(
+                    "{}\n{}",
+                    found.join("\n"),
+                    self.agents.status(follower_index).await
+                ))
+            },
+        )
         .await;
     }
 
@@ -190,8 +218,15 @@ impl World {
         let what = eventually(&format!("[f] waits for {words:?}"), SOON, async || {
             let status = self.agents.status("f").await;
             let what = status["waiting_for"].as_str().unwrap_or_default().to_owned();
-            let runs = matches!(status["status"].as_str(), Some("SYNCING" | "BOOTSTRAPPING" | "RUNNING"));
-            if runs && words.iter().all(|word| what.contains(word)) { Ok(what) } else { Err(status.to_string()) }
+            let runs = matches!(
+                status["status"].as_str(),
+                Some("SYNCING" | "BOOTSTRAPPING" | "RUNNING")
+            );
+            if runs && words.iter().all(|word| what.contains(word)) {
+                Ok(what)
+            } else {
+                Err(status.to_string())
+            }
         })
         .await;
         println!("waits: {what}");
@@ -213,7 +248,10 @@ impl World {
     pub(crate) async fn refused(&self, leader_index: &str, status: u16, kind: &str, words: &[&str]) {
         let (found, answer) = self.agents.try_follow("f", leader_index).await;
         refusal((found, &answer), status, kind, words);
-        assert_eq!(self.agents.status("f").await["status"], "REPLICATION NOT IN PROGRESS");
+        assert_eq!(
+            self.agents.status("f").await["status"],
+            "REPLICATION NOT IN PROGRESS"
+        );
     }
 
     /// A file of the agents.
@@ -233,7 +271,11 @@ impl World {
 /// An error of the gateway, which must be this one.
 pub(crate) fn refusal((found, answer): (u16, &Value), status: u16, kind: &str, words: &[&str]) {
     let reason = answer["error"]["reason"].as_str().unwrap_or_default();
-    assert_eq!((found, answer["error"]["type"].as_str()), (status, Some(kind)), "{answer}");
+    assert_eq!(
+        (found, answer["error"]["type"].as_str()),
+        (status, Some(kind)),
+        "{answer}"
+    );
     for word in words {
         assert!(reason.contains(word), "`{word}` is not in: {reason}");
     }
@@ -243,10 +285,21 @@ pub(crate) fn refusal((found, answer): (u16, &Value), status: u16, kind: &str, w
 /// Runs an agent that is expected to end by itself: its exit status and what it said.
 pub(crate) async fn ends(kind: &str, config: &Path, env: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = tokio::process::Command::new(binary());
-    command.arg(kind).arg("--config").arg(config).stdin(Stdio::null()).kill_on_drop(true);
+    command
+        .arg(kind)
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
     command.envs(env.iter().copied());
-    let Output { status, stdout, stderr } =
-        tokio::time::timeout(SOON, command.output()).await.expect("it goes on running").expect("it starts");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = tokio::time::timeout(SOON, command.output())
+        .await
+        .expect("it goes on running")
+        .expect("it starts");
     assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
     let said = String::from_utf8_lossy(&stderr).into_owned();
     println!("exit {:?}: {said}", status.code());

@@ -8,6 +8,7 @@ use slipstream_wire::v1;
 use thiserror::Error;
 use tonic::Code;
 
+use crate::control::ControlError;
 use crate::leaders::{LeaderError, LeaderLink};
 
 /// The leader index as it is now.
@@ -74,4 +75,26 @@ pub(crate) async fn describe(leader: &LeaderLink, index: &IndexName) -> Result<D
         settings: serde_json::from_slice(&answer.settings_json).map_err(|_| garbled("settings"))?,
         aliases: serde_json::from_slice(&answer.aliases_json).map_err(|_| garbled("aliases"))?,
     })
+}
+
+/// Whether a leader index can be followed at all.
+pub(crate) fn check(index: &IndexName, leader: &Description) -> Result<(), ControlError> {
+    if !leader.open {
+        return Err(ControlError::Invalid(format!("leader index [{index}] is closed; open it first")));
+    }
+    if let Some(why) = &leader.unsupported {
+        return Err(ControlError::Invalid(format!("leader index [{index}] cannot be replicated exactly: {why}")));
+    }
+    Ok(())
+}
+
+impl From<DescribeError> for ControlError {
+    fn from(error: DescribeError) -> Self {
+        match error {
+            DescribeError::Leader(LeaderError::Unknown(alias)) => ControlError::NoSuchLeader(alias),
+            DescribeError::NoSuchIndex(index) => ControlError::NoSuchLeaderIndex(index),
+            DescribeError::Refused(why) => ControlError::Forbidden(why),
+            error => ControlError::Unavailable(crate::chain(&error)),
+        }
+    }
 }

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::describe::Description;
 use super::settings::drop_unknown;
+use crate::control::ControlError;
 
 /// Why the follower index could not be made.
 #[derive(Debug, Error)]
@@ -97,6 +98,16 @@ async fn adopt(cluster: &Cluster, index: &IndexName) -> Result<IndexUuid, Prepar
 fn default_routing_shards(shards: u32) -> u32 {
     let bits = u32::BITS - shards.saturating_sub(1).leading_zeros();
     shards << 10_u32.saturating_sub(bits).max(1)
+}
+
+impl From<PrepareError> for ControlError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Occupied(index) => ControlError::FollowerExists(index),
+            PrepareError::Refused { .. } | PrepareError::UnknownOverride(_) => ControlError::Invalid(crate::chain(&error)),
+            PrepareError::Target { .. } => ControlError::Unavailable(crate::chain(&error)),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,26 +3,27 @@
 //! Each transition is stored before it acts, so that a crash at any point goes on with it. Commands are taken in every
 //! state; a state that runs shards cancels and awaits them before the next one begins.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use slipstream_cluster::Cluster;
 use slipstream_model::{IndexName, IndexUuid, Phase, Reason, ShardId, ShardKey};
 use slipstream_store::{Definition, Store, StoreError};
 use slipstream_wire::cause;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::describe::{DescribeError, Description, describe};
+use super::describe::{DescribeError, Description, check, describe};
+use super::handle::{Command, IndexHandle, Live, Reply, View, lock};
 use super::metadata::MetadataSync;
-use super::prepare::{PrepareError, prepare};
+use super::prepare::prepare;
 use super::release::release;
 use crate::apply::{Gate, LaneContext};
 use crate::backoff::Backoff;
 use crate::budget::Budget;
-use crate::control::{ControlError, IndexStatus};
+use crate::control::ControlError;
 use crate::leaders::LeaderBook;
 use crate::metrics;
 use crate::shard::{self, ShardContext, ShardFailure};
@@ -39,35 +40,6 @@ pub(crate) struct TaskContext {
     pub(crate) lanes_per_shard: usize,
     pub(crate) refresh_millis: u32,
     pub(crate) shutdown: CancellationToken,
-}
-
-/// What an operator asks of a running task; the answer comes when it is done.
-pub(crate) enum Command {
-    Pause(Reason, Reply),
-    Resume(Reply),
-    Stop(Reply),
-}
-
-type Reply = oneshot::Sender<Result<(), ControlError>>;
-
-/// The agent's end of a task.
-#[derive(Clone)]
-pub(crate) struct IndexHandle {
-    pub(crate) commands: mpsc::Sender<Command>,
-    view: Arc<View>,
-}
-
-/// What can be seen of an index without asking its task.
-struct View {
-    definition: Mutex<Definition>,
-    live: Mutex<Live>,
-}
-
-#[derive(Default)]
-struct Live {
-    shards: Vec<Arc<ShardCell>>,
-    metadata: Option<Arc<MetadataSync>>,
-    waiting_for: Option<String>,
 }
 
 /// The task.
@@ -92,31 +64,6 @@ enum Next {
 
 /// How long a stop asks the leader for its settings.
 const LAST_WORDS: Duration = Duration::from_secs(10);
-
-impl IndexHandle {
-    /// Where the index stands.
-    pub(crate) fn status(&self) -> IndexStatus {
-        let definition = lock(&self.view.definition).clone();
-        let live = lock(&self.view.live);
-        let running = definition.phase.is_running();
-        let blocked = live.shards.iter().find_map(|shard| shard.waiting_for()).filter(|_| running);
-        IndexStatus {
-            follower_index: definition.follower_index,
-            leader_alias: definition.leader_alias,
-            leader_index: definition.leader_index,
-            phase: definition.phase,
-            reason: definition.reason,
-            waiting_for: live.waiting_for.clone().or(blocked),
-            started_at_millis: definition.started_at_millis,
-            shards: live.shards.iter().map(|shard| shard.snapshot()).collect(),
-            warnings: live.metadata.as_ref().map(|m| m.warnings()).unwrap_or_default(),
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 impl IndexTask {
     /// A task for a stored definition. `started` is answered when a new index runs, or cannot.
@@ -489,36 +436,4 @@ enum Ended {
 async fn run_shard(context: Arc<ShardContext>, cancel: CancellationToken) -> (ShardId, Result<(), ShardFailure>) {
     let shard = context.key.shard;
     (shard, shard::run(context, cancel).await)
-}
-
-/// Whether a leader index can be followed at all.
-pub(crate) fn check(index: &IndexName, leader: &Description) -> Result<(), ControlError> {
-    if !leader.open {
-        return Err(ControlError::Invalid(format!("leader index [{index}] is closed; open it first")));
-    }
-    if let Some(why) = &leader.unsupported {
-        return Err(ControlError::Invalid(format!("leader index [{index}] cannot be replicated exactly: {why}")));
-    }
-    Ok(())
-}
-
-impl From<DescribeError> for ControlError {
-    fn from(error: DescribeError) -> Self {
-        match error {
-            DescribeError::Leader(crate::leaders::LeaderError::Unknown(alias)) => ControlError::NoSuchLeader(alias),
-            DescribeError::NoSuchIndex(index) => ControlError::NoSuchLeaderIndex(index),
-            DescribeError::Refused(why) => ControlError::Forbidden(why),
-            error => ControlError::Unavailable(crate::chain(&error)),
-        }
-    }
-}
-
-impl From<PrepareError> for ControlError {
-    fn from(error: PrepareError) -> Self {
-        match error {
-            PrepareError::Occupied(index) => ControlError::FollowerExists(index),
-            PrepareError::Refused { .. } | PrepareError::UnknownOverride(_) => ControlError::Invalid(crate::chain(&error)),
-            PrepareError::Target { .. } => ControlError::Unavailable(crate::chain(&error)),
-        }
-    }
 }

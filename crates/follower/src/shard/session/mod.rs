@@ -6,15 +6,17 @@
 //!
 //! However a session ends, its lanes finish the bulks that they have begun before the next session starts.
 
+mod conclude;
+mod milestones;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_model::{
-    Buckets, Census, CensusVerdict, Change, Checkpoint, DocRef, DurableCheckpoint, GlobalCheckpoint, Op, PrimaryTerm,
-    SeqNo,
+    Buckets, Change, Checkpoint, DocRef, GlobalCheckpoint, Op, PrimaryTerm, SeqNo,
 };
-use slipstream_store::{Scan, ShardProgress, ShardStore};
+use slipstream_store::{ShardProgress, ShardStore};
 use slipstream_wire::{decode_batch, v1};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -23,7 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
-use super::deletes::{DeleteSearch, Step};
+use super::deletes::DeleteSearch;
 use super::ledger::{Done, Ledger, Milestone};
 use super::{End, ShardContext};
 use crate::apply::{Applied, Lane, Portion, Write};
@@ -338,147 +340,6 @@ impl<'a> Session<'a> {
             place.send(Portion { batch, writes });
         }
         Ok(())
-    }
-
-    async fn portion_applied(&mut self, batch: u64) -> Result<(), End> {
-        let Some(done) = self.ledger.portion_applied(batch) else { return Ok(()) };
-        metrics::applied("index", done.indexed);
-        if !done.forget.is_empty() {
-            metrics::applied("delete", done.forget.len() as u64);
-            let store = self.context.store.clone();
-            // A document that came back meanwhile stays remembered.
-            let forgotten = blocking(move || store.forget(&done.forget)).await?;
-            if let Some(buckets) = &mut self.buckets {
-                for seq_no in forgotten {
-                    buckets.remove(seq_no);
-                }
-            }
-        }
-        self.account.applied(done.bytes);
-        self.reach().await?;
-        self.grant().await
-    }
-
-    /// Stores what has become true (I2), and tells the leader of a new checkpoint.
-    async fn reach(&mut self) -> Result<(), End> {
-        let reached = self.ledger.reached();
-        if reached.is_empty() {
-            return Ok(());
-        }
-        let mut sealed = None;
-        for milestone in reached {
-            match milestone {
-                Milestone::Scanned(scanned, term) => self.progress.scan = Some(Scan { scanned, term }),
-                Milestone::Sealed(checkpoint) => {
-                    self.progress.checkpoint = DurableCheckpoint::claim(checkpoint);
-                    self.progress.scan = None;
-                    sealed = Some(checkpoint);
-                }
-            }
-        }
-        if let Some(checkpoint) = sealed
-            && checkpoint >= self.bootstrap_through
-        {
-            self.progress.reconciling = false;
-        }
-        save(&self.context.store, &self.progress).await?;
-        if let Some(checkpoint) = sealed {
-            self.context.status.durable_at(checkpoint);
-            self.send(v1::follower_frame::Frame::Ack(v1::Ack { checkpoint: checkpoint.get() })).await?;
-            self.check_bootstrapped().await?;
-        }
-        Ok(())
-    }
-
-    async fn check_bootstrapped(&mut self) -> Result<(), End> {
-        if self.progress.bootstrapped || self.progress.checkpoint.get() < self.bootstrap_through {
-            return Ok(());
-        }
-        self.progress.bootstrapped = true;
-        save(&self.context.store, &self.progress).await?;
-        self.context.bootstrapped.notify_one();
-        Ok(())
-    }
-
-    async fn grant(&mut self) -> Result<(), End> {
-        match self.account.grant() {
-            0 => Ok(()),
-            bytes => self.send(v1::follower_frame::Frame::Credit(v1::Credit { bytes })).await,
-        }
-    }
-
-    async fn census(&mut self, census: &v1::Census) -> Result<(), End> {
-        let highest = Checkpoint::new(census.highest);
-        if self.buckets.is_none() {
-            let store = self.context.store.clone();
-            self.buckets = Some(blocking(move || store.count_buckets()).await?);
-        }
-        let known = self.buckets.as_ref().map_or(0, Buckets::total);
-        match (Census { live: census.live }).judge(known) {
-            CensusVerdict::Equal => self.send(v1::follower_frame::Frame::Settle(v1::Settle {})).await,
-            CensusVerdict::Gone(missing) => {
-                let (search, probe) = DeleteSearch::begin(missing, highest);
-                self.search = Some(search);
-                self.send(v1::follower_frame::Frame::Probe(probe)).await
-            }
-            CensusVerdict::Missed(documents) if self.progress.reconciling => {
-                // Reading everything did not help either: leave it to the next round.
-                Err(End::Passing(format!("the leader counts {documents} documents more than it shows")))
-            }
-            CensusVerdict::Missed(documents) => {
-                metrics::divergence();
-                tracing::error!(
-                    shard = %self.context.key,
-                    documents,
-                    "the leader holds documents that reading missed, reading everything again"
-                );
-                let (store, history) = (self.context.store.clone(), self.progress.history.clone());
-                blocking(move || super::reconcile(&store, history)).await?;
-                Err(End::Passing("the shard is being read again".to_owned()))
-            }
-        }
-    }
-
-    async fn evidence(&mut self, evidence: v1::Evidence) -> Result<(), End> {
-        let (Some(mut search), Some(buckets), Some(answer)) =
-            (self.search.take(), self.buckets.take(), evidence.answer)
-        else {
-            return Err(End::Passing("the leader agent answered a question that was not asked".to_owned()));
-        };
-        let store = self.context.store.clone();
-        let (search, buckets, step) = blocking(move || {
-            let step = search.step(answer, &buckets, &store)?;
-            Ok((search, buckets, step))
-        })
-        .await?;
-        self.buckets = Some(buckets);
-        match step {
-            Step::Ask(probe) => {
-                self.search = Some(search);
-                self.send(v1::follower_frame::Frame::Probe(probe)).await
-            }
-            Step::Settle(gone) => {
-                self.gone = gone;
-                self.send(v1::follower_frame::Frame::Settle(v1::Settle {})).await
-            }
-            Step::Contradiction(reason) => Err(End::Passing(reason)),
-        }
-    }
-
-    /// The round is final: what was found gone is deleted, and then the checkpoint moves.
-    async fn sealed(
-        &mut self,
-        checkpoint: Checkpoint,
-        applied: &mut mpsc::Receiver<Applied>,
-        cancel: &CancellationToken,
-    ) -> Result<(), End> {
-        let gone = std::mem::take(&mut self.gone);
-        if !gone.is_empty() {
-            let writes = gone.into_iter().map(|(seq_no, doc)| Write::Gone(seq_no, doc)).collect();
-            self.dispatch(writes, 0, applied, cancel).await?;
-        }
-        self.ledger.milestone(Milestone::Sealed(checkpoint));
-        self.reach().await
     }
 
     async fn send(&self, frame: v1::follower_frame::Frame) -> Result<(), End> {

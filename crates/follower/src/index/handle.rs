@@ -1,0 +1,65 @@
+//! The agent's end of an index task: its commands, and what can be seen of it without asking it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use slipstream_model::Reason;
+use slipstream_store::Definition;
+use tokio::sync::{mpsc, oneshot};
+
+use super::metadata::MetadataSync;
+use crate::control::{ControlError, IndexStatus};
+use crate::status::ShardCell;
+
+/// What an operator asks of a running task; the answer comes when it is done.
+pub(crate) enum Command {
+    Pause(Reason, Reply),
+    Resume(Reply),
+    Stop(Reply),
+}
+
+pub(super) type Reply = oneshot::Sender<Result<(), ControlError>>;
+
+/// The agent's end of a task.
+#[derive(Clone)]
+pub(crate) struct IndexHandle {
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(super) view: Arc<View>,
+}
+
+/// What can be seen of an index without asking its task.
+pub(super) struct View {
+    pub(super) definition: Mutex<Definition>,
+    pub(super) live: Mutex<Live>,
+}
+
+#[derive(Default)]
+pub(super) struct Live {
+    pub(super) shards: Vec<Arc<ShardCell>>,
+    pub(super) metadata: Option<Arc<MetadataSync>>,
+    pub(super) waiting_for: Option<String>,
+}
+
+impl IndexHandle {
+    /// Where the index stands.
+    pub(crate) fn status(&self) -> IndexStatus {
+        let definition = lock(&self.view.definition).clone();
+        let live = lock(&self.view.live);
+        let running = definition.phase.is_running();
+        let blocked = live.shards.iter().find_map(|shard| shard.waiting_for()).filter(|_| running);
+        IndexStatus {
+            follower_index: definition.follower_index,
+            leader_alias: definition.leader_alias,
+            leader_index: definition.leader_index,
+            phase: definition.phase,
+            reason: definition.reason,
+            waiting_for: live.waiting_for.clone().or(blocked),
+            started_at_millis: definition.started_at_millis,
+            shards: live.shards.iter().map(|shard| shard.snapshot()).collect(),
+            warnings: live.metadata.as_ref().map(|m| m.warnings()).unwrap_or_default(),
+        }
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

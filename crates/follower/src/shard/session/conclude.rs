@@ -1,0 +1,90 @@
+//! The end of a scan: does the leader's count agree with the map, and what is gone if not. The search itself is
+//! [`super::super::deletes`]; here it gets its evidence, and its findings wait for the leader's seal.
+
+use slipstream_model::{Buckets, Census, CensusVerdict, Checkpoint};
+use slipstream_wire::v1;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::super::End;
+use super::super::deletes::{DeleteSearch, Step};
+use super::super::ledger::Milestone;
+use super::Session;
+use crate::apply::{Applied, Write};
+use crate::{blocking, metrics};
+
+impl Session<'_> {
+    pub(super) async fn census(&mut self, census: &v1::Census) -> Result<(), End> {
+        let highest = Checkpoint::new(census.highest);
+        if self.buckets.is_none() {
+            let store = self.context.store.clone();
+            self.buckets = Some(blocking(move || store.count_buckets()).await?);
+        }
+        let known = self.buckets.as_ref().map_or(0, Buckets::total);
+        match (Census { live: census.live }).judge(known) {
+            CensusVerdict::Equal => self.send(v1::follower_frame::Frame::Settle(v1::Settle {})).await,
+            CensusVerdict::Gone(missing) => {
+                let (search, probe) = DeleteSearch::begin(missing, highest);
+                self.search = Some(search);
+                self.send(v1::follower_frame::Frame::Probe(probe)).await
+            }
+            CensusVerdict::Missed(documents) if self.progress.reconciling => {
+                // Reading everything did not help either: leave it to the next round.
+                Err(End::Passing(format!("the leader counts {documents} documents more than it shows")))
+            }
+            CensusVerdict::Missed(documents) => {
+                metrics::divergence();
+                tracing::error!(
+                    shard = %self.context.key,
+                    documents,
+                    "the leader holds documents that reading missed, reading everything again"
+                );
+                let (store, history) = (self.context.store.clone(), self.progress.history.clone());
+                blocking(move || super::super::reconcile(&store, history)).await?;
+                Err(End::Passing("the shard is being read again".to_owned()))
+            }
+        }
+    }
+
+    pub(super) async fn evidence(&mut self, evidence: v1::Evidence) -> Result<(), End> {
+        let (Some(mut search), Some(buckets), Some(answer)) =
+            (self.search.take(), self.buckets.take(), evidence.answer)
+        else {
+            return Err(End::Passing("the leader agent answered a question that was not asked".to_owned()));
+        };
+        let store = self.context.store.clone();
+        let (search, buckets, step) = blocking(move || {
+            let step = search.step(answer, &buckets, &store)?;
+            Ok((search, buckets, step))
+        })
+        .await?;
+        self.buckets = Some(buckets);
+        match step {
+            Step::Ask(probe) => {
+                self.search = Some(search);
+                self.send(v1::follower_frame::Frame::Probe(probe)).await
+            }
+            Step::Settle(gone) => {
+                self.gone = gone;
+                self.send(v1::follower_frame::Frame::Settle(v1::Settle {})).await
+            }
+            Step::Contradiction(reason) => Err(End::Passing(reason)),
+        }
+    }
+
+    /// The round is final: what was found gone is deleted, and then the checkpoint moves.
+    pub(super) async fn sealed(
+        &mut self,
+        checkpoint: Checkpoint,
+        applied: &mut mpsc::Receiver<Applied>,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
+        let gone = std::mem::take(&mut self.gone);
+        if !gone.is_empty() {
+            let writes = gone.into_iter().map(|(seq_no, doc)| Write::Gone(seq_no, doc)).collect();
+            self.dispatch(writes, 0, applied, cancel).await?;
+        }
+        self.ledger.milestone(Milestone::Sealed(checkpoint));
+        self.reach().await
+    }
+}
