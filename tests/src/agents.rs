@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// How long anything may take that a user would call immediate.
 pub const SOON: Duration = Duration::from_secs(30);
 /// How long a cluster under fire may take.
-pub const LONG: Duration = Duration::from_secs(180);
+pub const LONG: Duration = Duration::from_mins(3);
 
 /// The alias under which the suites register their leader.
 pub const ALIAS: &str = "leader-cluster";

@@ -3,6 +3,12 @@
 //! The agents are real processes with configuration files, certificates and RocksDB folders, so that a suite can kill
 //! them at any instruction and start them again. The link between them goes through the test kit's proxy.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what a suite does belongs into the test's output"
+)]
+
 pub mod agents;
 pub mod real;
 pub mod storm;

@@ -48,7 +48,6 @@ impl Trouble {
     fn next(random: &mut ChaCha8Rng, restarts_left: u32) -> Trouble {
         match random.random_range(0..100_u32) {
             0..16 => Trouble::KillLeaderAgent,
-            16..40 => Trouble::KillFollowerAgent,
             40..48 => Trouble::KillBoth,
             48..56 => Trouble::Cut,
             56..63 => Trouble::Slow,

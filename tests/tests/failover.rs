@@ -20,6 +20,7 @@ async fn i1_i3_the_primarys_node_is_killed_elasticsearch_7_10() {
     fail_over(Release::Elasticsearch7_10_2, 12).await;
 }
 
+/// Repeats by the seed that each test names.
 async fn fail_over(release: Release, seed: u64) {
     let (leader, target) = tokio::join!(
         Cluster::start(release, 2, ServerConfig::named("leader")),
@@ -29,7 +30,6 @@ async fn fail_over(release: Release, seed: u64) {
         return;
     };
     let agents = Agents::start(&leader.nodes[0].url(), &target.url(), Options::default()).await;
-    println!("failover on {release:?}, seed {seed}");
 
     let index = StormIndex {
         name: "replicated".to_owned(),

@@ -97,7 +97,10 @@ async fn a_leader_that_acknowledges_before_it_syncs_is_followed_within_seconds()
     // A crash while a static setting was being put leaves the follower index closed: the next life opens it.
     agents.follower.kill();
     assert_eq!(pair.target.client().post("/copy/_close", &json!({})).await.0, 200);
-    assert_eq!(leader.put("/asynchronous/_doc/late", &json!({ "n": 99 })).await.0, 201);
+    assert_eq!(
+        leader.put("/asynchronous/_doc/late", &json!({ "n": 99 })).await.0,
+        201
+    );
     agents.restart_follower(Duration::ZERO).await;
     pair.wait_until_equal("asynchronous", "copy", SOON).await;
 

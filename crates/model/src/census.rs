@@ -135,7 +135,9 @@ mod tests {
         ) {
             let width = Buckets::FINEST << shift;
             let mut buckets = Buckets::default();
-            known.iter().for_each(|s| buckets.add(SeqNo::new(*s)));
+            for seq in &known {
+                buckets.add(SeqNo::new(*seq));
+            }
             let all: Vec<u64> = known.iter().copied().collect();
             let gone: BTreeSet<u64> =
                 if all.is_empty() { BTreeSet::new() } else { gone.iter().map(|i| *i.get(&all)).collect() };
@@ -152,7 +154,9 @@ mod tests {
             let expected: BTreeSet<u64> = gone.iter().map(|s| s / width * width).collect();
             prop_assert_eq!(short, expected);
 
-            gone.iter().for_each(|s| buckets.remove(SeqNo::new(*s)));
+            for seq in &gone {
+                buckets.remove(SeqNo::new(*seq));
+            }
             prop_assert_eq!(buckets.total(), live.len() as u64);
             prop_assert!(buckets.short_of(&histogram(&live, width), width).is_empty());
         }

@@ -3,6 +3,8 @@
 //!
 //! `serde_json` is no substitute on this path: it refuses comments and `1e400`, both of which real indices contain.
 
+use std::collections::HashSet;
+
 /// One JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Json {
@@ -197,7 +199,7 @@ impl Reader<'_> {
     fn object(&mut self, depth: usize) -> Result<Json, String> {
         self.at += 1;
         let mut members: Vec<(String, Json)> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         self.blanks()?;
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -209,7 +211,7 @@ impl Reader<'_> {
                 return Err(self.wrong("was expecting double-quote to start field name"));
             }
             let name = self.string()?;
-            if !seen.insert(name.clone()) {
+            if is_twice(&members, &mut seen, &name) {
                 return Err(self.wrong(&format!("Duplicate field '{name}'")));
             }
             self.blanks()?;
@@ -321,6 +323,18 @@ impl Reader<'_> {
     }
 }
 
+/// Whether an object has a member of this name already. Objects are mostly small: only large ones pay for a set.
+fn is_twice(members: &[(String, Json)], seen: &mut HashSet<String>, name: &str) -> bool {
+    const SMALL: usize = 24;
+    if members.len() < SMALL {
+        return members.iter().any(|(n, _)| n == name);
+    }
+    if seen.is_empty() {
+        seen.extend(members.iter().map(|(n, _)| n.clone()));
+    }
+    !seen.insert(name.to_owned())
+}
+
 /// A string whose escapes hold half a surrogate pair, which Java's strings can and Rust's cannot: the half is replaced.
 fn lone_surrogates(raw: &str) -> String {
     let mut fixed = String::with_capacity(raw.len() + 2);
@@ -374,6 +388,15 @@ mod tests {
         ] {
             assert!(Json::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_twice_is_noticed_in_large_objects_too() {
+        let member = |n: usize| format!("\"k{n}\":{n}");
+        let mut members: Vec<String> = (0..60).map(member).collect();
+        assert!(Json::parse(format!("{{{}}}", members.join(",")).as_bytes()).is_ok());
+        members.push(member(30));
+        assert!(Json::parse(format!("{{{}}}", members.join(",")).as_bytes()).is_err());
     }
 
     #[test]

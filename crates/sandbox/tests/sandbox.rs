@@ -62,7 +62,7 @@ async fn a_kill_loses_nothing_that_was_acknowledged() {
     );
     let mut lines = String::new();
     for n in 0..50 {
-        lines.push_str(&format!("{{\"index\":{{\"_id\":\"b{n}\"}}}}\n{{\"m\":{n}}}\n"));
+        lines.extend([format!("{{\"index\":{{\"_id\":\"b{n}\"}}}}\n{{\"m\":{n}}}\n")]);
     }
     assert_eq!(es.bulk("/i/_bulk", lines).await.1["errors"], false);
     assert_eq!(

@@ -207,7 +207,7 @@ async fn replaying_a_bulk_changes_nothing_but_sequence_numbers(c: Arc<Context>) 
     for n in 0..50 {
         let action =
             json!({"index": {"_id": format!("d{n}"), "version": n + 1, "version_type": "external_gte"}});
-        lines.push_str(&format!("{action}\n{{\"n\":{n}}}\n"));
+        lines.extend([format!("{action}\n{{\"n\":{n}}}\n")]);
     }
     for round in 0..2 {
         let (_, answer) = bulk(&c, "", &lines).await;

@@ -217,7 +217,7 @@ async fn a_target_that_is_away_when_the_agent_starts_is_named() {
     world.target.down().await;
     world.create("lead", json!({}), json!({})).await;
     world.leader.write("lead", 0..10).await;
-    world.agents.leader.start();
+    world.start_leader().await;
     world.start_follower_alone().await;
     world.agents.register().await;
     world

@@ -102,9 +102,13 @@ impl Engine {
     /// The same, each about as large as `bytes`.
     pub(crate) async fn write_padded(&self, index: &str, ids: std::ops::Range<u32>, bytes: usize) {
         let pad = "x".repeat(bytes);
-        let lines: String = ids
-            .map(|id| format!("{{\"index\":{{\"_id\":\"{id}\"}}}}\n{{\"n\":{id},\"pad\":\"{pad}\"}}\n"))
-            .collect();
+        let mut lines = String::new();
+        for id in ids {
+            lines.push_str(&json!({ "index": { "_id": id.to_string() } }).to_string());
+            lines.push('\n');
+            lines.push_str(&json!({ "n": id, "pad": pad }).to_string());
+            lines.push('\n');
+        }
         let (status, answer) = self.es.bulk(&format!("/{index}/_bulk"), lines).await;
         assert_eq!((status, &answer["errors"]), (200, &json!(false)), "{answer}");
     }
@@ -138,9 +142,15 @@ impl World {
     }
 
     pub(crate) async fn start_agents(&mut self) {
-        self.agents.leader.start();
+        self.start_leader().await;
         self.start_follower().await;
         self.agents.register().await;
+    }
+
+    /// Starts the leader agent's first life; it listens when this returns.
+    pub(crate) async fn start_leader(&mut self) {
+        self.agents.leader.start();
+        self.agents.leader.logged(&["listening", "follower agents"]).await;
     }
 
     pub(crate) async fn start_follower(&mut self) {
@@ -229,7 +239,7 @@ impl World {
             }
         })
         .await;
-        println!("waits: {what}");
+        show(&format!("waits: {what}"));
         what
     }
 
@@ -240,7 +250,7 @@ impl World {
         for word in words {
             assert!(reason.contains(word), "`{word}` is not in: {reason}");
         }
-        println!("{phase}: {reason}");
+        show(&format!("{phase}: {reason}"));
         reason
     }
 
@@ -279,7 +289,7 @@ pub(crate) fn refusal((found, answer): (u16, &Value), status: u16, kind: &str, w
     for word in words {
         assert!(reason.contains(word), "`{word}` is not in: {reason}");
     }
-    println!("{status} {kind}: {reason}");
+    show(&format!("{status} {kind}: {reason}"));
 }
 
 /// Runs an agent that is expected to end by itself: its exit status and what it said.
@@ -302,11 +312,17 @@ pub(crate) async fn ends(kind: &str, config: &Path, env: &[(&str, &str)]) -> (Op
         .expect("it starts");
     assert!(stdout.is_empty(), "{}", String::from_utf8_lossy(&stdout));
     let said = String::from_utf8_lossy(&stderr).into_owned();
-    println!("exit {:?}: {said}", status.code());
+    show(&format!("exit {:?}: {said}", status.code()));
     (status.code(), said)
 }
 
 /// Waits for a moment that only the clock brings.
 pub(crate) async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
+}
+
+/// `--nocapture` shows every message that an operator gets, to be read as one.
+#[expect(clippy::print_stdout, reason = "what a test has to say")]
+fn show(message: &str) {
+    println!("{message}");
 }
