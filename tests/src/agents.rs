@@ -1,9 +1,11 @@
 //! A leader agent and a follower agent as processes of their own, with a faulty link in between.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -411,8 +413,18 @@ pub fn certs(arguments: &[&str]) {
     );
 }
 
-/// A port that is free now. It is taken at once by the agent that gets it.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+/// A port for a server that may be down for a while. It is below the ephemeral range, of which an outgoing connection
+/// may take any port at any moment, and below the range of the real servers.
+///
+/// # Panics
+/// If none is free.
+pub fn free_port() -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let port = (0..10_000)
+        .map(|_| rand::random_range(10_000..18_000))
+        .find(|port| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port");
+    given.insert(port);
+    port
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use slipstream_sandbox::{Faults, Flavor, Sandbox, SandboxConfig};
 use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::compare;
-use slipstream_tests::agents::{Agents, Options, SOON, binary};
+use slipstream_tests::agents::{Agents, Options, SOON, binary, free_port};
 use tempfile::TempDir;
 
 /// An embedded cluster on a folder of its own, at the same address in every life.
@@ -23,14 +23,13 @@ pub(crate) struct Engine {
 impl Engine {
     async fn start(engine: Flavor, name: &str) -> Engine {
         let data = tempfile::tempdir().expect("a folder");
-        let mut config = SandboxConfig {
+        let config = SandboxConfig {
             engine,
             cluster_name: name.to_owned(),
             data: Some(data.path().to_owned()),
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen: SocketAddr::from(([127, 0, 0, 1], free_port())),
         };
         let sandbox = Sandbox::start(config.clone()).await.expect("a sandbox");
-        config.listen = sandbox.address();
         let es = Es::new(&sandbox.url());
         Engine {
             config,
