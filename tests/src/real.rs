@@ -29,14 +29,26 @@ impl Pair {
 
     /// Waits until both indices are equal, by the tests' own comparison.
     pub async fn wait_until_equal(&self, leader_index: &str, follower_index: &str, limit: Duration) {
-        wait_until_equal(
-            &self.leader.client(),
-            leader_index,
-            &self.target.client(),
-            follower_index,
-            limit,
-        )
-        .await;
+        let (leader, target) = (self.leader.client(), self.target.client());
+        // Shortly before the wait is given up, both servers tell what they are busy with.
+        let diagnosis = async {
+            tokio::time::sleep(limit.saturating_sub(Duration::from_secs(10))).await;
+            for (name, server) in [("leader", &leader), ("target", &target)] {
+                for path in [
+                    "/_cat/tasks?v&detailed",
+                    "/_nodes/hot_threads?threads=5&ignore_idle_threads=false",
+                ] {
+                    if let Ok((_, text)) = server.try_send("GET", path, None).await {
+                        println!("--- {name} {path}\n{}", String::from_utf8_lossy(&text));
+                    }
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = wait_until_equal(&leader, leader_index, &target, follower_index, limit) => {}
+            () = diagnosis => {}
+        }
     }
 }
 

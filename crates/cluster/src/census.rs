@@ -47,7 +47,10 @@ impl Cluster {
         let mut body = Map::new();
         body.insert("size".into(), json!(0));
         body.insert("track_total_hits".into(), json!(false));
-        body.insert("query".into(), json!({ "range": { "_seq_no": { "lte": through.get() } } }));
+        body.insert(
+            "query".into(),
+            json!({ "range": { "_seq_no": { "lte": through.get() } } }),
+        );
         let histogram = json!({ "field": "_seq_no", "interval": width.max(1), "min_doc_count": 1 });
         body.insert("aggs".into(), json!({ "live": { "histogram": histogram } }));
         let call = self.search_call(searcher, body, "").await?;

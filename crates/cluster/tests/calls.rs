@@ -480,7 +480,11 @@ async fn only_the_whole_answer_of_one_shard_is_trusted() {
             ErrorKind::Incomplete
         );
         assert_eq!(
-            cluster.live_histogram(&target, 16, Checkpoint::new(99)).await.expect_err(shards).kind,
+            cluster
+                .live_histogram(&target, 16, Checkpoint::new(99))
+                .await
+                .expect_err(shards)
+                .kind,
             ErrorKind::Incomplete
         );
     }

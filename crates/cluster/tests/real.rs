@@ -256,7 +256,10 @@ async fn windows_counts_and_holes_agree() {
             let expected: Vec<u64> = (5..10).chain(20..25).collect();
             assert_eq!(living.iter().map(|seq| seq.get()).collect::<Vec<_>>(), expected);
             assert_eq!(cluster.living(target, range, 3).await.expect("living").len(), 3);
-            let histogram = cluster.live_histogram(target, 16, Checkpoint::new(i64::MAX - 1)).await.expect("histogram");
+            let histogram = cluster
+                .live_histogram(target, 16, Checkpoint::new(i64::MAX - 1))
+                .await
+                .expect("histogram");
             assert_eq!(
                 histogram,
                 BTreeMap::from([(0, 10), (16, 12), (32, 16), (48, 16), (64, 16), (80, 16), (96, 4)])

@@ -13,12 +13,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::FollowerConfig;
 use crate::apply::Gate;
 use crate::budget::Budget;
 use crate::control::{ControlError, IndexStatus, Leaders, StartRequest};
 use crate::index::{Command, IndexHandle, IndexTask, TaskContext, check, describe};
 use crate::leaders::{LeaderBook, LeaderError};
-use crate::FollowerConfig;
 
 /// How long a request waits for its index task; the task goes on all the same.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -46,7 +46,10 @@ impl Agent {
         let reading = store.clone();
         let (definitions, registered) =
             crate::blocking(move || Ok((reading.definitions()?, reading.leaders()?))).await?;
-        let registered = registered.into_iter().map(|leader| (leader.alias, leader.agents)).collect();
+        let registered = registered
+            .into_iter()
+            .map(|leader| (leader.alias, leader.agents))
+            .collect();
         let context = TaskContext {
             cluster,
             store,
@@ -85,15 +88,24 @@ impl Agent {
         if lock(&self.indices).contains_key(&name) || !lock(&self.starting).insert(name.clone()) {
             return Err(ControlError::FollowerExists(name));
         }
-        let _turn = Starting { agent: self, name: name.clone() };
-        let link = self.context.leaders.link(&request.leader_alias).map_err(|error| match error {
-            LeaderError::Unknown(alias) => ControlError::NoSuchLeader(alias),
-            error => ControlError::Unavailable(crate::chain(&error)),
-        })?;
+        let _turn = Starting {
+            agent: self,
+            name: name.clone(),
+        };
+        let link = self
+            .context
+            .leaders
+            .link(&request.leader_alias)
+            .map_err(|error| match error {
+                LeaderError::Unknown(alias) => ControlError::NoSuchLeader(alias),
+                error => ControlError::Unavailable(crate::chain(&error)),
+            })?;
         let leader = describe(&link, &request.leader_index).await?;
         check(&request.leader_index, &leader)?;
         let exists = self.context.cluster.exists(&name).await;
-        if exists.map_err(|e| ControlError::Unavailable(format!("the target cluster: {}", crate::chain(&e))))? {
+        if exists
+            .map_err(|e| ControlError::Unavailable(format!("the target cluster: {}", crate::chain(&e))))?
+        {
             return Err(ControlError::FollowerExists(name));
         }
         let definition = Definition {
@@ -143,11 +155,15 @@ impl Agent {
     ) -> Result<(), ControlError> {
         match timeout(PATIENCE, outcome).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(ControlError::Unavailable(format!("the agent is shutting down; [{index}] goes on later"))),
+            Ok(Err(_)) => Err(ControlError::Unavailable(format!(
+                "the agent is shutting down; [{index}] goes on later"
+            ))),
             Err(_) => {
                 let waiting = self.status(index).and_then(|status| status.waiting_for);
                 let waiting = waiting.unwrap_or_else(|| "its work to end".to_owned());
-                Err(ControlError::Unavailable(format!("[{index}] is still waiting for {waiting}; it goes on by itself")))
+                Err(ControlError::Unavailable(format!(
+                    "[{index}] is still waiting for {waiting}; it goes on by itself"
+                )))
             }
         }
     }
@@ -162,14 +178,22 @@ impl Agent {
         handles.iter().map(IndexHandle::status).collect()
     }
 
-    pub(crate) async fn set_leader(&self, alias: &str, agents: Option<Vec<String>>) -> Result<(), ControlError> {
+    pub(crate) async fn set_leader(
+        &self,
+        alias: &str,
+        agents: Option<Vec<String>>,
+    ) -> Result<(), ControlError> {
         if agents.is_none()
             && let Some(user) = self.list().into_iter().find(|index| index.leader_alias == alias)
         {
-            return Err(ControlError::LeaderInUse { alias: alias.to_owned(), index: user.follower_index });
+            return Err(ControlError::LeaderInUse {
+                alias: alias.to_owned(),
+                index: user.follower_index,
+            });
         }
         for address in agents.iter().flatten() {
-            slipstream_wire::connect::check_address(address).map_err(|e| ControlError::Invalid(e.to_string()))?;
+            slipstream_wire::connect::check_address(address)
+                .map_err(|e| ControlError::Invalid(e.to_string()))?;
         }
         let (store, name, stored) = (self.context.store.clone(), alias.to_owned(), agents.clone());
         crate::blocking(move || match stored {
@@ -212,5 +236,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn now_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }

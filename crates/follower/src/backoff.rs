@@ -12,7 +12,11 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn new(first: Duration, most: Duration) -> Self {
-        Backoff { first, most, next: first }
+        Backoff {
+            first,
+            most,
+            next: first,
+        }
     }
 
     /// The next wait: between half and all of the current step.

@@ -26,7 +26,12 @@ impl Budget {
 
     /// The account of a new session.
     pub(crate) fn account(&self) -> Account {
-        Account { budget: self.clone(), borrowed: Vec::new(), granted: 0, in_hand: 0 }
+        Account {
+            budget: self.clone(),
+            borrowed: Vec::new(),
+            granted: 0,
+            in_hand: 0,
+        }
     }
 }
 

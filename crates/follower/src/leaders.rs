@@ -66,7 +66,11 @@ impl LeaderBook {
 
     /// All leaders; the configuration wins over what was registered under the same alias.
     pub(crate) fn all(&self) -> Leaders {
-        let mut all = self.registered.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut all = self
+            .registered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         all.extend(self.configured.clone());
         all
     }
@@ -78,7 +82,10 @@ impl LeaderBook {
             Some(agents) => registered.insert(alias.to_owned(), agents),
             None => registered.remove(alias),
         };
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).remove(alias);
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(alias);
     }
 
     /// The link to a leader, shared by everything that follows it.
@@ -89,7 +96,11 @@ impl LeaderBook {
         }
         let agents = self.all().remove(alias).filter(|agents| !agents.is_empty());
         let agents = agents.ok_or_else(|| LeaderError::Unknown(alias.to_owned()))?;
-        let link = Arc::new(LeaderLink { agents, current: tokio::sync::Mutex::default(), tls: self.tls.clone() });
+        let link = Arc::new(LeaderLink {
+            agents,
+            current: tokio::sync::Mutex::default(),
+            tls: self.tls.clone(),
+        });
         connections.insert(alias.to_owned(), Arc::clone(&link));
         Ok(link)
     }

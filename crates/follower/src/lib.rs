@@ -54,7 +54,9 @@ impl Follower {
         config: FollowerConfig,
         shutdown: CancellationToken,
     ) -> Result<Follower, ControlError> {
-        Ok(Follower(Arc::new(Agent::start(cluster, store, tls, leaders, &config, shutdown).await?)))
+        Ok(Follower(Arc::new(
+            Agent::start(cluster, store, tls, leaders, &config, shutdown).await?,
+        )))
     }
 
     /// Starts following. Returns once the follower index exists and the bootstrap runs.

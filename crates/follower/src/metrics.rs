@@ -26,16 +26,34 @@ pub const DIVERGENCE_TOTAL: &str = "slipstream_divergence_total";
 
 /// Gives every metric its help text. Once a process, after the recorder is installed.
 pub fn describe() {
-    describe_gauge!(LAG_SECONDS, "Age of the oldest acknowledged leader operation not yet readable on the target");
-    describe_gauge!(LAG_OPS, "Acknowledged leader operations above the durable checkpoint");
+    describe_gauge!(
+        LAG_SECONDS,
+        "Age of the oldest acknowledged leader operation not yet readable on the target"
+    );
+    describe_gauge!(
+        LAG_OPS,
+        "Acknowledged leader operations above the durable checkpoint"
+    );
     describe_counter!(OPS_TOTAL, "Operations applied, by kind");
     describe_counter!(BYTES_TOTAL, "Bytes moved, by direction and stage");
-    describe_gauge!(BOOTSTRAP_PROGRESS_RATIO, "How much of the first copy is done, 0 to 1");
+    describe_gauge!(
+        BOOTSTRAP_PROGRESS_RATIO,
+        "How much of the first copy is done, 0 to 1"
+    );
     describe_gauge!(STATE, "1 for the state that an index is in");
-    describe_counter!(BULK_RETRIES_TOTAL, "Requests and items that the target turned away, by reason");
+    describe_counter!(
+        BULK_RETRIES_TOTAL,
+        "Requests and items that the target turned away, by reason"
+    );
     describe_gauge!(READER, "1 for the reader that serves a shard");
-    describe_counter!(VERSION_RESTARTS_TOTAL, "Documents that had to be put over a higher version on the target");
-    describe_counter!(DIVERGENCE_TOTAL, "Times that the leader held documents which reading had missed");
+    describe_counter!(
+        VERSION_RESTARTS_TOTAL,
+        "Documents that had to be put over a higher version on the target"
+    );
+    describe_counter!(
+        DIVERGENCE_TOTAL,
+        "Times that the leader held documents which reading had missed"
+    );
 }
 
 pub(crate) fn bulk_retry(reason: &'static str) {
@@ -62,7 +80,10 @@ pub(crate) fn applied(kind: &'static str, operations: u64) {
 }
 
 pub(crate) fn lag(shard: &ShardKey, seconds: f64, operations: u64) {
-    let labels = [("index", shard.index.to_string()), ("shard", shard.shard.to_string())];
+    let labels = [
+        ("index", shard.index.to_string()),
+        ("shard", shard.shard.to_string()),
+    ];
     gauge!(LAG_SECONDS, &labels).set(seconds);
     gauge!(LAG_OPS, &labels).set(operations as f64);
 }
@@ -77,7 +98,10 @@ pub(crate) fn reader(shard: &ShardKey, reader: &str, serving: bool) {
 }
 
 pub(crate) fn bootstrap(shard: &ShardKey, ratio: f64) {
-    let labels = [("index", shard.index.to_string()), ("shard", shard.shard.to_string())];
+    let labels = [
+        ("index", shard.index.to_string()),
+        ("shard", shard.shard.to_string()),
+    ];
     gauge!(BOOTSTRAP_PROGRESS_RATIO, &labels).set(ratio);
 }
 

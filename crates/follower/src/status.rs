@@ -50,7 +50,10 @@ const REMEMBERED: usize = 256;
 
 impl ShardCell {
     pub(crate) fn new(shard: ShardKey) -> Self {
-        ShardCell { shard, state: Mutex::default() }
+        ShardCell {
+            shard,
+            state: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -81,7 +84,10 @@ impl ShardCell {
         if checkpoint > state.leader.0 {
             state.leader.0 = checkpoint;
         }
-        if state.bootstrap_through.is_some_and(|through| checkpoint >= through) {
+        if state
+            .bootstrap_through
+            .is_some_and(|through| checkpoint >= through)
+        {
             state.bootstrap_through = None;
         }
         self.report(&mut state);
@@ -151,7 +157,10 @@ impl ShardCell {
             follower_checkpoint: state.follower.0.get(),
             scanned: state.scanned.0.get(),
             bootstrap_through: state.bootstrap_through.map(Checkpoint::get),
-            reader: state.reader.as_ref().map(|(reader, why)| format!("{reader}: {why}")),
+            reader: state
+                .reader
+                .as_ref()
+                .map(|(reader, why)| format!("{reader}: {why}")),
             lag_seconds: lag.as_secs_f64(),
             operations_written: state.written,
             bytes_read: state.bytes,
@@ -161,15 +170,26 @@ impl ShardCell {
 
     fn report(&self, state: &mut State) -> Duration {
         let durable = state.follower.0;
-        while state.ahead.front().is_some_and(|(checkpoint, _)| *checkpoint <= durable) {
+        while state
+            .ahead
+            .front()
+            .is_some_and(|(checkpoint, _)| *checkpoint <= durable)
+        {
             state.ahead.pop_front();
         }
-        let lag = state.ahead.front().map_or(Duration::ZERO, |(_, since)| since.elapsed());
+        let lag = state
+            .ahead
+            .front()
+            .map_or(Duration::ZERO, |(_, since)| since.elapsed());
         let ratio = state.bootstrap_through.map_or(1.0, |through| {
             (state.scanned.0.next().get() as f64 / through.next().get().max(1) as f64).min(1.0)
         });
         metrics::bootstrap(&self.shard, ratio);
-        metrics::lag(&self.shard, lag.as_secs_f64(), durable.distance_to(state.leader.0));
+        metrics::lag(
+            &self.shard,
+            lag.as_secs_f64(),
+            durable.distance_to(state.leader.0),
+        );
         lag
     }
 }
@@ -186,18 +206,27 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn lag_is_the_age_of_the_oldest_unapplied_operation() {
-        let cell = ShardCell::new(ShardKey { index: "i".into(), shard: ShardId(0) });
+        let cell = ShardCell::new(ShardKey {
+            index: "i".into(),
+            shard: ShardId(0),
+        });
         assert!(cell.snapshot().lag_seconds.abs() < 1e-9);
         cell.leader_at(at(5), Duration::from_millis(100));
         tokio::time::advance(Duration::from_secs(2)).await;
         cell.leader_at(at(9), Duration::ZERO);
         assert!((cell.snapshot().lag_seconds - 2.1).abs() < 1e-6);
         cell.durable_at(at(5));
-        assert!(cell.snapshot().lag_seconds.abs() < 1e-6, "what is left was acknowledged just now");
+        assert!(
+            cell.snapshot().lag_seconds.abs() < 1e-6,
+            "what is left was acknowledged just now"
+        );
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!((cell.snapshot().lag_seconds - 1.0).abs() < 1e-6);
         cell.durable_at(at(9));
         tokio::time::advance(Duration::from_mins(1)).await;
-        assert!(cell.snapshot().lag_seconds.abs() < 1e-9, "an idle, caught-up shard has no lag");
+        assert!(
+            cell.snapshot().lag_seconds.abs() < 1e-9,
+            "an idle, caught-up shard has no lag"
+        );
     }
 }

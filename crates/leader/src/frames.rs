@@ -83,7 +83,10 @@ pub(crate) fn probe(probe: v1::Probe) -> Result<Probe, FrameError> {
             if !width.is_power_of_two() || width < Buckets::FINEST {
                 return Err(FrameError::Width(width));
             }
-            Ok(Probe::Histogram { width, through: Checkpoint::new(histogram.through) })
+            Ok(Probe::Histogram {
+                width,
+                through: Checkpoint::new(histogram.through),
+            })
         }
         Question::Living(living) => Ok(Probe::Living(SeqRange::new(
             Checkpoint::new(living.after),

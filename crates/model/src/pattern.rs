@@ -22,8 +22,12 @@ impl Pattern {
 
     /// Whether the whole of `name` fits the pattern. Linear in time for any pattern.
     pub fn matches(&self, name: &str) -> bool {
-        let Some((first, rest)) = self.0.split_once('*') else { return self.0 == name };
-        let Some(mut left) = name.strip_prefix(first) else { return false };
+        let Some((first, rest)) = self.0.split_once('*') else {
+            return self.0 == name;
+        };
+        let Some(mut left) = name.strip_prefix(first) else {
+            return false;
+        };
         let (middle, last) = rest.rsplit_once('*').map_or((None, rest), |(m, l)| (Some(m), l));
         for part in middle.into_iter().flat_map(|m| m.split('*')) {
             match left.find(part) {

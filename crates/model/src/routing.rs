@@ -11,7 +11,10 @@ pub fn murmur3(text: &str) -> i32 {
     let mut chunks = bytes.chunks_exact(4);
     for chunk in &mut chunks {
         let word = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
-        hash = (hash ^ scramble(word)).rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
+        hash = (hash ^ scramble(word))
+            .rotate_left(13)
+            .wrapping_mul(5)
+            .wrapping_add(0xe654_6b64);
     }
     // UTF-16 leaves either nothing or two bytes over.
     if let [low, high] = *chunks.remainder() {
@@ -24,7 +27,9 @@ pub fn murmur3(text: &str) -> i32 {
 }
 
 fn scramble(word: u32) -> u32 {
-    word.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593)
+    word.wrapping_mul(0xcc9e_2d51)
+        .rotate_left(15)
+        .wrapping_mul(0x1b87_3593)
 }
 
 /// How an index spreads documents over its shards.
@@ -49,7 +54,8 @@ impl ShardRouting {
         };
         // The engines add in 32 bits before the floor modulo.
         let hash = i64::from((base as i32).wrapping_add(offset as i32));
-        (hash.rem_euclid(i64::from(self.routing_shards)) / i64::from(self.routing_shards / self.shards)) as u32
+        (hash.rem_euclid(i64::from(self.routing_shards)) / i64::from(self.routing_shards / self.shards))
+            as u32
     }
 }
 
@@ -65,13 +71,23 @@ mod tests {
         assert_eq!(murmur3("hello w"), 0x22ab_2984);
         assert_eq!(murmur3("hello wo"), 0xdf0c_a123_u32 as i32);
         assert_eq!(murmur3("hello wor"), 0xe774_4d61_u32 as i32);
-        assert_eq!(murmur3("The quick brown fox jumps over the lazy dog"), 0xe07d_b09c_u32 as i32);
-        assert_eq!(murmur3("The quick brown fox jumps over the lazy cog"), 0x4e63_d2ad);
+        assert_eq!(
+            murmur3("The quick brown fox jumps over the lazy dog"),
+            0xe07d_b09c_u32 as i32
+        );
+        assert_eq!(
+            murmur3("The quick brown fox jumps over the lazy cog"),
+            0x4e63_d2ad
+        );
     }
 
     #[test]
     fn shards_partition_the_slots() {
-        let routing = ShardRouting { shards: 5, routing_shards: 640, partition_size: 1 };
+        let routing = ShardRouting {
+            shards: 5,
+            routing_shards: 640,
+            partition_size: 1,
+        };
         for n in 0..200 {
             assert!(routing.shard_of(&n.to_string(), None) < 5);
         }

@@ -62,7 +62,11 @@ impl Checkpoint {
 
     /// A checkpoint from the engines' number. Below -1 (the engines use -2 for "unassigned") counts as none.
     pub const fn new(value: i64) -> Self {
-        if value < 0 { Checkpoint::NONE } else { Checkpoint(value) }
+        if value < 0 {
+            Checkpoint::NONE
+        } else {
+            Checkpoint(value)
+        }
     }
 
     /// The value as the engines write it, -1 for none.
@@ -83,12 +87,20 @@ impl Checkpoint {
 
     /// The last covered operation, if there is one.
     pub const fn last(self) -> Option<SeqNo> {
-        if self.0 < 0 { None } else { Some(SeqNo(self.0 as u64)) }
+        if self.0 < 0 {
+            None
+        } else {
+            Some(SeqNo(self.0 as u64))
+        }
     }
 
     /// How many operations lie above `self` up to `other`; 0 if `other` is behind.
     pub const fn distance_to(self, other: Checkpoint) -> u64 {
-        if other.0 > self.0 { other.0.abs_diff(self.0) } else { 0 }
+        if other.0 > self.0 {
+            other.0.abs_diff(self.0)
+        } else {
+            0
+        }
     }
 }
 
@@ -198,7 +210,12 @@ impl SeqRange {
 
     /// Cuts at most `span` sequence numbers off the front; the rest is what remains.
     pub fn split_front(self, span: u64) -> (SeqRange, SeqRange) {
-        let cut = Checkpoint::new(self.after.get().saturating_add(span.max(1) as i64).min(self.through.get()));
+        let cut = Checkpoint::new(
+            self.after
+                .get()
+                .saturating_add(span.max(1) as i64)
+                .min(self.through.get()),
+        );
         (SeqRange::new(self.after, cut), SeqRange::new(cut, self.through))
     }
 }

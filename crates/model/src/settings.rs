@@ -25,8 +25,10 @@ pub enum Travel {
 ///
 /// `gc_deletes` of zero lets a document come back with a lower version right after its tombstone (version restarts);
 /// `translog.durability` of `request` is what makes an acknowledged bulk durable (I2).
-pub const HELD: [(&str, &str); 2] =
-    [("index.gc_deletes", "0s"), ("index.translog.durability", "request")];
+pub const HELD: [(&str, &str); 2] = [
+    ("index.gc_deletes", "0s"),
+    ("index.translog.durability", "request"),
+];
 
 /// Prefixes of settings that are [`Travel::Private`].
 const PRIVATE: [&str; 24] = [
@@ -61,10 +63,18 @@ const PRIVATE: [&str; 24] = [
 
 /// What happens to the setting `name`.
 pub fn travel(name: &str) -> Travel {
-    if matches!(name, "index.default_pipeline" | "index.final_pipeline") || HELD.iter().any(|(held, _)| *held == name) {
+    if matches!(name, "index.default_pipeline" | "index.final_pipeline")
+        || HELD.iter().any(|(held, _)| *held == name)
+    {
         return Travel::HeldBack;
     }
-    let private = PRIVATE.iter().any(|p| if p.ends_with('.') { name.starts_with(p) } else { name == *p });
+    let private = PRIVATE.iter().any(|p| {
+        if p.ends_with('.') {
+            name.starts_with(p)
+        } else {
+            name == *p
+        }
+    });
     if private { Travel::Private } else { Travel::Copied }
 }
 
@@ -76,17 +86,32 @@ pub fn while_following(leader: &Settings, overrides: &Settings) -> Settings {
         .filter(|(name, _)| travel(name) == Travel::Copied)
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    wanted.extend(overrides.iter().filter(|(n, _)| travel(n) != Travel::HeldBack).map(|(n, v)| (n.clone(), v.clone())));
-    wanted.extend(HELD.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))));
+    wanted.extend(
+        overrides
+            .iter()
+            .filter(|(n, _)| travel(n) != Travel::HeldBack)
+            .map(|(n, v)| (n.clone(), v.clone())),
+    );
+    wanted.extend(
+        HELD.iter()
+            .map(|(name, value)| ((*name).to_owned(), Value::from(*value))),
+    );
     drop_derived(&mut wanted);
     wanted
 }
 
 /// The held-back settings as they should be once replication has stopped; `Null` puts an engine's default back.
 pub fn after_stop(leader: &Settings, overrides: &Settings) -> Settings {
-    let held = HELD.iter().map(|(name, _)| *name).chain(["index.default_pipeline", "index.final_pipeline"]);
+    let held = HELD
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(["index.default_pipeline", "index.final_pipeline"]);
     held.map(|name| {
-        let value = overrides.get(name).or_else(|| leader.get(name)).cloned().unwrap_or(Value::Null);
+        let value = overrides
+            .get(name)
+            .or_else(|| leader.get(name))
+            .cloned()
+            .unwrap_or(Value::Null);
         (name.to_owned(), value)
     })
     .collect()
@@ -110,7 +135,10 @@ pub fn difference(current: &Settings, wanted: &Settings) -> Settings {
 
 /// With `auto_expand_replicas` on, the number of replicas is the cluster's own doing.
 fn drop_derived(settings: &mut Settings) {
-    let auto = settings.get("index.auto_expand_replicas").and_then(Value::as_str).is_some_and(|v| v != "false");
+    let auto = settings
+        .get("index.auto_expand_replicas")
+        .and_then(Value::as_str)
+        .is_some_and(|v| v != "false");
     if auto {
         settings.remove("index.number_of_replicas");
     }
@@ -128,7 +156,12 @@ mod tests {
 
     #[test]
     fn identity_blocks_and_policies_never_travel() {
-        for name in ["index.uuid", "index.version.created", "index.blocks.write", "index.lifecycle.name"] {
+        for name in [
+            "index.uuid",
+            "index.version.created",
+            "index.blocks.write",
+            "index.lifecycle.name",
+        ] {
             assert_eq!(travel(name), Travel::Private, "{name}");
         }
         assert_eq!(travel("index.refresh_interval"), Travel::Copied);
@@ -156,17 +189,25 @@ mod tests {
     #[test]
     fn overrides_win_over_the_leader_but_not_over_held_settings() {
         let leader = settings(&[("index.number_of_replicas", json!("2"))]);
-        let overrides =
-            settings(&[("index.number_of_replicas", json!("0")), ("index.translog.durability", json!("async"))]);
+        let overrides = settings(&[
+            ("index.number_of_replicas", json!("0")),
+            ("index.translog.durability", json!("async")),
+        ]);
         let following = while_following(&leader, &overrides);
         assert_eq!(following["index.number_of_replicas"], json!("0"));
         assert_eq!(following["index.translog.durability"], json!("request"));
-        assert_eq!(after_stop(&leader, &overrides)["index.translog.durability"], json!("async"));
+        assert_eq!(
+            after_stop(&leader, &overrides)["index.translog.durability"],
+            json!("async")
+        );
     }
 
     #[test]
     fn what_the_leader_dropped_is_reset() {
-        let current = settings(&[("index.refresh_interval", json!("5s")), ("index.uuid", json!("u"))]);
+        let current = settings(&[
+            ("index.refresh_interval", json!("5s")),
+            ("index.uuid", json!("u")),
+        ]);
         let change = difference(&current, &Settings::new());
         assert_eq!(change, settings(&[("index.refresh_interval", Value::Null)]));
     }

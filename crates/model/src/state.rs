@@ -30,8 +30,14 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, for metrics that report one value for each.
-    pub const ALL: [Phase; 6] =
-        [Phase::Init, Phase::Bootstrapping, Phase::Syncing, Phase::Paused, Phase::Failed, Phase::Stopping];
+    pub const ALL: [Phase; 6] = [
+        Phase::Init,
+        Phase::Bootstrapping,
+        Phase::Syncing,
+        Phase::Paused,
+        Phase::Failed,
+        Phase::Stopping,
+    ];
 
     /// The phase's name as everything outside shows it.
     pub const fn as_str(self) -> &'static str {
@@ -69,7 +75,11 @@ impl Reason {
     /// A reason; an empty text becomes [`Reason::USER`].
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
-        Reason(if text.is_empty() { Reason::USER.to_owned() } else { text })
+        Reason(if text.is_empty() {
+            Reason::USER.to_owned()
+        } else {
+            text
+        })
     }
 
     /// The text.

@@ -1,6 +1,9 @@
 //! The documentation of the metrics lists exactly what the agents have.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests, outside of the tests themselves")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of the tests themselves"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -160,7 +160,16 @@ impl Link {
         let (events, event_receiver) = mpsc::channel(depth);
         let (question_sender, questions) = mpsc::channel(4);
         let credit = Credit::default();
-        (Link { events, questions, credit: credit.clone() }, event_receiver, question_sender, credit)
+        (
+            Link {
+                events,
+                questions,
+                credit: credit.clone(),
+            },
+            event_receiver,
+            question_sender,
+            credit,
+        )
     }
 
     /// How many bytes may be sent; waits for credit.
@@ -181,14 +190,24 @@ impl Link {
             weight += op.weight();
             block.push(op);
             if weight >= BLOCK {
-                self.send_block(std::mem::take(&mut block), weight, metadata).await?;
+                self.send_block(std::mem::take(&mut block), weight, metadata)
+                    .await?;
                 weight = 0;
             }
         }
-        if block.is_empty() { Ok(()) } else { self.send_block(block, weight, metadata).await }
+        if block.is_empty() {
+            Ok(())
+        } else {
+            self.send_block(block, weight, metadata).await
+        }
     }
 
-    async fn send_block(&self, ops: Vec<Op>, weight: usize, metadata: MetadataVersions) -> Result<(), Unlinked> {
+    async fn send_block(
+        &self,
+        ops: Vec<Op>,
+        weight: usize,
+        metadata: MetadataVersions,
+    ) -> Result<(), Unlinked> {
         self.credit().await?;
         self.credit.spend(weight);
         self.send(Event::Ops { ops, metadata }).await
@@ -221,8 +240,13 @@ mod tests {
             seq_no: SeqNo::new(seq),
             term: PrimaryTerm(1),
             version: Version(1),
-            doc: DocRef { id: seq.to_string(), routing: None },
-            change: Change::Index { source: vec![b'x'; size].into() },
+            doc: DocRef {
+                id: seq.to_string(),
+                routing: None,
+            },
+            change: Change::Index {
+                source: vec![b'x'; size].into(),
+            },
         }
     }
 
@@ -230,20 +254,26 @@ mod tests {
     async fn i8_nothing_is_sent_without_credit_and_a_huge_document_passes_with_any() {
         let (link, mut events, _questions, credit) = Link::new(16);
         let sending = tokio::spawn(async move {
-            link.send_ops(vec![op(0, 5_000_000), op(1, 10)], MetadataVersions::default()).await.unwrap();
+            link.send_ops(vec![op(0, 5_000_000), op(1, 10)], MetadataVersions::default())
+                .await
+                .unwrap();
             link
         });
         tokio::task::yield_now().await;
         assert!(events.try_recv().is_err(), "sent before any credit was granted");
 
         credit.grant(1);
-        let Some(Event::Ops { ops, .. }) = events.recv().await else { panic!("expected operations") };
+        let Some(Event::Ops { ops, .. }) = events.recv().await else {
+            panic!("expected operations")
+        };
         assert_eq!(ops.len(), 1);
         tokio::task::yield_now().await;
         assert!(events.try_recv().is_err(), "credit is far below zero now");
 
         credit.grant(6_000_000);
-        let Some(Event::Ops { ops, .. }) = events.recv().await else { panic!("expected operations") };
+        let Some(Event::Ops { ops, .. }) = events.recv().await else {
+            panic!("expected operations")
+        };
         assert_eq!(ops[0].seq_no, SeqNo::new(1));
         sending.await.unwrap();
     }

@@ -65,12 +65,22 @@ pub struct Following {
 
 impl Drop for Following {
     fn drop(&mut self) {
-        let mut followed = self.watch.0.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut followed = self
+            .watch
+            .0
+            .followed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(readers) = followed.get_mut(&self.index) {
             *readers -= 1;
             if *readers == 0 {
                 followed.remove(&self.index);
-                self.watch.0.indices.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.index);
+                self.watch
+                    .0
+                    .indices
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .remove(&self.index);
             }
         }
     }
@@ -104,7 +114,10 @@ impl Watch {
     pub fn follow(&self, index: &IndexName) -> Following {
         let mut followed = self.0.followed.lock().unwrap_or_else(PoisonError::into_inner);
         *followed.entry(index.clone()).or_default() += 1;
-        Following { watch: self.clone(), index: index.clone() }
+        Following {
+            watch: self.clone(),
+            index: index.clone(),
+        }
     }
 
     /// Statistics asked for after this call began, for rounds that need to know what is acknowledged *now*.
@@ -117,7 +130,10 @@ impl Watch {
         }
         let begun = Instant::now();
         let mut stats = self.0.cluster.seq_stats(std::slice::from_ref(index)).await?;
-        let reading = Reading { begun, stats: stats.remove(index).map(Arc::new) };
+        let reading = Reading {
+            begun,
+            stats: stats.remove(index).map(Arc::new),
+        };
         *cached = Some(reading.clone());
         Ok(reading)
     }
@@ -128,14 +144,26 @@ impl Watch {
         let mut polled = self.0.polled.lock().await;
         let fresh = |p: &&Polled| since.is_none_or(|s| p.begun >= s);
         if let Some(p) = polled.as_ref().filter(fresh) {
-            return Ok(Reading { begun: p.begun, stats: p.stats.get(index).cloned() });
+            return Ok(Reading {
+                begun: p.begun,
+                stats: p.stats.get(index).cloned(),
+            });
         }
-        let indices: Vec<IndexName> =
-            self.0.followed.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect();
+        let indices: Vec<IndexName> = self
+            .0
+            .followed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect();
         let begun = Instant::now();
         let stats = self.0.cluster.seq_stats(&indices).await?;
         let stats: BTreeMap<_, _> = stats.into_iter().map(|(name, s)| (name, Arc::new(s))).collect();
-        let reading = Reading { begun, stats: stats.get(index).cloned() };
+        let reading = Reading {
+            begun,
+            stats: stats.get(index).cloned(),
+        };
         *polled = Some(Polled { begun, stats });
         Ok(reading)
     }
@@ -157,7 +185,10 @@ impl Watch {
             return Ok(cached.state.clone());
         }
         let state = self.0.cluster.index_state(index).await?.map(Arc::new);
-        *cached = Some(CachedState { version, state: state.clone() });
+        *cached = Some(CachedState {
+            version,
+            state: state.clone(),
+        });
         Ok(state)
     }
 

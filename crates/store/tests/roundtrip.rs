@@ -343,7 +343,15 @@ fn i3_a_document_known_at_a_higher_number_stays_there() {
         (SeqNo::new(2), &c),
     ];
     let before = shard.remember_newer(&given).unwrap();
-    assert_eq!(before, [7, 3].map(SeqNo::new).map(Some).into_iter().chain([None, Some(SeqNo::new(4))]).collect::<Vec<_>>());
+    assert_eq!(
+        before,
+        [7, 3]
+            .map(SeqNo::new)
+            .map(Some)
+            .into_iter()
+            .chain([None, Some(SeqNo::new(4))])
+            .collect::<Vec<_>>()
+    );
     let known = shard.seqs_of(&["a", "b", "c"]).unwrap();
     assert_eq!(known, [7, 9, 4].map(|seq| Some(SeqNo::new(seq))));
     assert_eq!(shard.live_in(everything(), usize::MAX).unwrap().len(), 3);

@@ -44,7 +44,8 @@ impl Lane {
             if begun.elapsed() > GIVE_UP
                 && let Some(write) = writes.first()
             {
-                let reason = "the target keeps a higher version of it: something else writes to the follower index";
+                let reason =
+                    "the target keeps a higher version of it: something else writes to the follower index";
                 return Err(self.rejected(write, reason.to_owned()));
             }
         }

@@ -51,7 +51,11 @@ impl Gate {
         }
         self.calm.store(0, Ordering::Relaxed);
         let grow = |limit: usize| (limit < self.most).then_some(limit + 1);
-        if self.limit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow).is_ok() {
+        if self
+            .limit
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, grow)
+            .is_ok()
+        {
             self.permits.add_permits(1);
         }
     }

@@ -53,8 +53,14 @@ impl Lane {
         loop {
             match self.context.cluster.bulk_running(&self.opaque_id).await {
                 Ok(false) => return,
-                Ok(true) => self.context.status.wait_for("the target to finish an earlier bulk"),
-                Err(error) => self.context.status.wait_for(&format!("the target: {}", crate::chain(&error))),
+                Ok(true) => self
+                    .context
+                    .status
+                    .wait_for("the target to finish an earlier bulk"),
+                Err(error) => self
+                    .context
+                    .status
+                    .wait_for(&format!("the target: {}", crate::chain(&error))),
             }
             sleep(backoff.next()).await;
         }
@@ -157,7 +163,9 @@ impl Lane {
             RetryReason::Blocked => " (remove the block, or free disk space if it is the flood stage)",
             RetryReason::Throttled | RetryReason::Unavailable => "",
         };
-        self.context.status.wait_for(&format!("the target ({label}): {text}{remedy}"));
+        self.context
+            .status
+            .wait_for(&format!("the target ({label}): {text}{remedy}"));
         if matches!(reason, RetryReason::Throttled) {
             self.context.gate.pushed_back();
         }
@@ -168,7 +176,12 @@ impl Lane {
             Write::Op(op) => op.seq_no,
             Write::Gone(seq_no, _) => *seq_no,
         };
-        ApplyError::Rejected { shard: self.context.shard.clone(), id: write.doc().id.clone(), seq_no, reason }
+        ApplyError::Rejected {
+            shard: self.context.shard.clone(),
+            id: write.doc().id.clone(),
+            seq_no,
+            reason,
+        }
     }
 
     /// Sends writes until the request as a whole has an answer, and sorts it.
@@ -194,11 +207,18 @@ impl Lane {
                 ErrorKind::Unknown | ErrorKind::Server | ErrorKind::Protocol => ("unknown", true),
                 ErrorKind::NotFound => return Err(ApplyError::IndexMissing(self.context.shard.clone())),
                 ErrorKind::TooLarge if writes.len() > 1 => return self.halves(writes).await,
-                _ => return Err(ApplyError::Target { shard: self.context.shard.clone(), source: error }),
+                _ => {
+                    return Err(ApplyError::Target {
+                        shard: self.context.shard.clone(),
+                        source: error,
+                    });
+                }
             };
             metrics::bulk_retry(label);
             self.context.status.retried();
-            self.context.status.wait_for(&format!("the target: {}", crate::chain(&error)));
+            self.context
+                .status
+                .wait_for(&format!("the target: {}", crate::chain(&error)));
             sleep(backoff.next()).await;
             if settle {
                 self.settle().await;
@@ -214,7 +234,11 @@ impl Lane {
     }
 
     async fn request(&self, writes: &[Write]) -> Result<Vec<ItemOutcome>, slipstream_cluster::ClusterError> {
-        let (cluster, index, id) = (&self.context.cluster, &self.context.index, self.opaque_id.as_str());
+        let (cluster, index, id) = (
+            &self.context.cluster,
+            &self.context.index,
+            self.opaque_id.as_str(),
+        );
         if let [single @ Write::Op(op)] = writes
             && needs_own_request(single)
         {

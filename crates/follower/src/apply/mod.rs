@@ -65,7 +65,9 @@ impl Write {
 #[derive(Debug, Error)]
 pub(crate) enum ApplyError {
     /// The target will not have this document, now or later.
-    #[error("the target rejected document [{id}] of {shard} (seq_no {seq_no}), mend the cause and resume: {reason}")]
+    #[error(
+        "the target rejected document [{id}] of {shard} (seq_no {seq_no}), mend the cause and resume: {reason}"
+    )]
     Rejected {
         /// The shard.
         shard: ShardKey,

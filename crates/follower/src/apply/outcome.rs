@@ -69,7 +69,10 @@ mod tests {
             seq_no: SeqNo::new(seq),
             term: PrimaryTerm(1),
             version: Version(seq as i64),
-            doc: DocRef { id: id.to_string(), routing: None },
+            doc: DocRef {
+                id: id.to_string(),
+                routing: None,
+            },
             change: Change::Index { source: "{}".into() },
         })
     }

@@ -52,12 +52,20 @@ pub(crate) enum DescribeError {
 /// Asks a leader about one of its indices.
 pub(crate) async fn describe(leader: &LeaderLink, index: &IndexName) -> Result<Description, DescribeError> {
     let mut catalog = leader.connect().await?.catalog();
-    let request = v1::DescribeRequest { index: index.to_string() };
-    let answer = catalog.describe(request).await.map_err(|status| match status.code() {
-        Code::NotFound => DescribeError::NoSuchIndex(index.clone()),
-        Code::PermissionDenied => DescribeError::Refused(status.message().to_owned()),
-        _ => DescribeError::Failed { index: index.clone(), message: status.message().to_owned() },
-    })?;
+    let request = v1::DescribeRequest {
+        index: index.to_string(),
+    };
+    let answer = catalog
+        .describe(request)
+        .await
+        .map_err(|status| match status.code() {
+            Code::NotFound => DescribeError::NoSuchIndex(index.clone()),
+            Code::PermissionDenied => DescribeError::Refused(status.message().to_owned()),
+            _ => DescribeError::Failed {
+                index: index.clone(),
+                message: status.message().to_owned(),
+            },
+        })?;
     let answer = answer.into_inner();
     let garbled = |what: &str| DescribeError::Failed {
         index: index.clone(),
@@ -80,10 +88,14 @@ pub(crate) async fn describe(leader: &LeaderLink, index: &IndexName) -> Result<D
 /// Whether a leader index can be followed at all.
 pub(crate) fn check(index: &IndexName, leader: &Description) -> Result<(), ControlError> {
     if !leader.open {
-        return Err(ControlError::Invalid(format!("leader index [{index}] is closed; open it first")));
+        return Err(ControlError::Invalid(format!(
+            "leader index [{index}] is closed; open it first"
+        )));
     }
     if let Some(why) = &leader.unsupported {
-        return Err(ControlError::Invalid(format!("leader index [{index}] cannot be replicated exactly: {why}")));
+        return Err(ControlError::Invalid(format!(
+            "leader index [{index}] cannot be replicated exactly: {why}"
+        )));
     }
     Ok(())
 }

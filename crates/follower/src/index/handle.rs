@@ -45,7 +45,11 @@ impl IndexHandle {
         let definition = lock(&self.view.definition).clone();
         let live = lock(&self.view.live);
         let running = definition.phase.is_running();
-        let blocked = live.shards.iter().find_map(|shard| shard.waiting_for()).filter(|_| running);
+        let blocked = live
+            .shards
+            .iter()
+            .find_map(|shard| shard.waiting_for())
+            .filter(|_| running);
         IndexStatus {
             follower_index: definition.follower_index,
             leader_alias: definition.leader_alias,

@@ -62,7 +62,10 @@ enum Stop {
 }
 
 impl MetadataSync {
-    #[expect(clippy::too_many_arguments, reason = "one of each identity, made in one place")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one of each identity, made in one place"
+    )]
     pub(crate) fn new(
         cluster: Cluster,
         leaders: Arc<LeaderBook>,
@@ -89,7 +92,10 @@ impl MetadataSync {
 
     /// What an operator should know about the follower index's metadata.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn warn(&self, warning: String) {
@@ -106,7 +112,11 @@ impl MetadataSync {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         while applied.seen.is_none_or(|at| at.elapsed() > SEEN) {
             match self.cluster.index_state(&self.follower_index).await {
-                Ok(state) if state.as_ref().is_some_and(|state| state.uuid == self.follower_index_uuid) => {
+                Ok(state)
+                    if state
+                        .as_ref()
+                        .is_some_and(|state| state.uuid == self.follower_index_uuid) =>
+                {
                     applied.seen = Some(Instant::now());
                 }
                 Ok(_) => return Err(self.follower_is_gone()),
@@ -149,17 +159,28 @@ impl MetadataSync {
     }
 
     async fn apply(&self, applied: &mut Applied) -> Result<(), Stop> {
-        let leader = self.leaders.link(&self.leader_alias).map_err(|e| Stop::Passing(crate::chain(&e)))?;
-        let leader = describe(&leader, &self.leader_index).await.map_err(|error| match error {
-            DescribeError::NoSuchIndex(_) => Stop::Final(self.leader_is(cause::INDEX_GONE, "was deleted")),
-            DescribeError::Refused(why) => Stop::Final(ShardFailure::Refused(why)),
-            error => Stop::Passing(crate::chain(&error)),
-        })?;
+        let leader = self
+            .leaders
+            .link(&self.leader_alias)
+            .map_err(|e| Stop::Passing(crate::chain(&e)))?;
+        let leader = describe(&leader, &self.leader_index)
+            .await
+            .map_err(|error| match error {
+                DescribeError::NoSuchIndex(_) => {
+                    Stop::Final(self.leader_is(cause::INDEX_GONE, "was deleted"))
+                }
+                DescribeError::Refused(why) => Stop::Final(ShardFailure::Refused(why)),
+                error => Stop::Passing(crate::chain(&error)),
+            })?;
         if leader.uuid != self.leader_index_uuid {
             let words = "was deleted and created again: stop, delete the follower index and start again";
             return Err(Stop::Final(self.leader_is(cause::INDEX_REPLACED, words)));
         }
-        let target = self.cluster.describe(&self.follower_index).await.map_err(|e| self.target(&e))?;
+        let target = self
+            .cluster
+            .describe(&self.follower_index)
+            .await
+            .map_err(|e| self.target(&e))?;
         let target = target
             .filter(|target| target.state.uuid == self.follower_index_uuid)
             .ok_or_else(|| Stop::Final(self.follower_is_gone()))?;
@@ -167,9 +188,15 @@ impl MetadataSync {
         if !target.state.open {
             // A setting that takes a closed index was being put when an earlier life of the agent ended.
             tracing::warn!(index = %self.follower_index, "the follower index is closed, opening it");
-            self.cluster.open_index(&self.follower_index).await.map_err(|e| self.target(&e))?;
+            self.cluster
+                .open_index(&self.follower_index)
+                .await
+                .map_err(|e| self.target(&e))?;
         }
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         let mut settings = None;
         if !same_json(leader.mapping.get(), target.mapping.get()) {
             settings = self.apply_mapping(&leader, &target.settings).await?;
@@ -196,10 +223,16 @@ impl MetadataSync {
     /// limit may have been lowered on the leader after the fields were made.
     async fn apply_mapping(&self, leader: &Description, target: &Settings) -> Result<Option<bool>, Stop> {
         let mut settings = None;
-        let mut put = self.cluster.put_mapping(&self.follower_index, &leader.mapping).await;
+        let mut put = self
+            .cluster
+            .put_mapping(&self.follower_index, &leader.mapping)
+            .await;
         if put.as_ref().is_err_and(|e| e.kind == ErrorKind::BadRequest) {
             settings = Some(self.apply_settings(leader, target).await?);
-            put = self.cluster.put_mapping(&self.follower_index, &leader.mapping).await;
+            put = self
+                .cluster
+                .put_mapping(&self.follower_index, &leader.mapping)
+                .await;
         }
         match put {
             Ok(()) => Ok(settings),
@@ -225,7 +258,10 @@ impl MetadataSync {
                 Ok(true)
             }
             Err(error) if error.kind == ErrorKind::BadRequest => {
-                self.warn(format!("the target refuses settings of the leader: {}", crate::chain(&error)));
+                self.warn(format!(
+                    "the target refuses settings of the leader: {}",
+                    crate::chain(&error)
+                ));
                 Ok(false)
             }
             Err(error) => Err(self.target(&error)),
@@ -249,11 +285,18 @@ impl MetadataSync {
         if add.is_empty() && remove.is_empty() {
             return Ok(true);
         }
-        match self.cluster.update_aliases(&self.follower_index, &add, &remove).await {
+        match self
+            .cluster
+            .update_aliases(&self.follower_index, &add, &remove)
+            .await
+        {
             Ok(()) => Ok(true),
             Err(error) if error.is_transient() => Err(self.target(&error)),
             Err(error) => {
-                self.warn(format!("the target refuses aliases of the leader: {}", crate::chain(&error)));
+                self.warn(format!(
+                    "the target refuses aliases of the leader: {}",
+                    crate::chain(&error)
+                ));
                 Ok(false)
             }
         }
@@ -267,7 +310,10 @@ impl MetadataSync {
     }
 
     fn leader_is(&self, cause: &str, words: &str) -> ShardFailure {
-        ShardFailure::Leader { cause: cause.to_owned(), message: format!("leader index [{}] {words}", self.leader_index) }
+        ShardFailure::Leader {
+            cause: cause.to_owned(),
+            message: format!("leader index [{}] {words}", self.leader_index),
+        }
     }
 
     fn target(&self, error: &ClusterError) -> Stop {
@@ -275,7 +321,10 @@ impl MetadataSync {
         if error.is_transient() || matches!(error.kind, ErrorKind::Unauthorized | ErrorKind::Forbidden) {
             Stop::Passing(words)
         } else {
-            Stop::Final(ShardFailure::Metadata(format!("metadata of [{}]: {words}", self.follower_index)))
+            Stop::Final(ShardFailure::Metadata(format!(
+                "metadata of [{}]: {words}",
+                self.follower_index
+            )))
         }
     }
 }
@@ -285,7 +334,10 @@ fn covers(have: v1::MetadataVersions, need: v1::MetadataVersions) -> bool {
 }
 
 fn same_json(left: &str, right: &str) -> bool {
-    match (serde_json::from_str::<Value>(left), serde_json::from_str::<Value>(right)) {
+    match (
+        serde_json::from_str::<Value>(left),
+        serde_json::from_str::<Value>(right),
+    ) {
         (Ok(left), Ok(right)) => left == right,
         _ => false,
     }

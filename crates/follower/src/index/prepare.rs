@@ -49,17 +49,28 @@ pub(super) async fn prepare(
     leader: &Description,
     overrides: &Settings,
 ) -> Result<IndexUuid, PrepareError> {
-    let target = |source| PrepareError::Target { index: index.clone(), source };
+    let target = |source| PrepareError::Target {
+        index: index.clone(),
+        source,
+    };
     if cluster.exists(index).await.map_err(target)? {
         return adopt(cluster, index).await;
     }
     let mut settings = while_following(&leader.settings, overrides);
-    settings.insert("index.number_of_shards".to_owned(), leader.shards.to_string().into());
+    settings.insert(
+        "index.number_of_shards".to_owned(),
+        leader.shards.to_string().into(),
+    );
     if leader.routing_shards != default_routing_shards(leader.shards) {
-        settings.insert("index.number_of_routing_shards".to_owned(), leader.routing_shards.to_string().into());
+        settings.insert(
+            "index.number_of_routing_shards".to_owned(),
+            leader.routing_shards.to_string().into(),
+        );
     }
     loop {
-        let made = cluster.create_index(index, &settings, &leader.mapping, &leader.aliases).await;
+        let made = cluster
+            .create_index(index, &settings, &leader.mapping, &leader.aliases)
+            .await;
         let Err(source) = made else { break };
         if let Some(unknown) = drop_unknown(&source, &mut settings) {
             // What the leader has and the target does not know is left out; what was asked for is not.
@@ -74,19 +85,32 @@ pub(super) async fn prepare(
         } else if source.kind == ErrorKind::Conflict {
             return adopt(cluster, index).await;
         } else {
-            return Err(PrepareError::Refused { leader: leader_index.clone(), source });
+            return Err(PrepareError::Refused {
+                leader: leader_index.clone(),
+                source,
+            });
         }
     }
     let state = cluster.index_state(index).await.map_err(target)?;
-    state.map(|state| state.uuid).ok_or_else(|| PrepareError::Occupied(index.clone()))
+    state
+        .map(|state| state.uuid)
+        .ok_or_else(|| PrepareError::Occupied(index.clone()))
 }
 
 /// Takes an index that exists as ours if it never held anything.
 async fn adopt(cluster: &Cluster, index: &IndexName) -> Result<IndexUuid, PrepareError> {
-    let target = |source| PrepareError::Target { index: index.clone(), source };
-    let stats = cluster.seq_stats(std::slice::from_ref(index)).await.map_err(target)?;
+    let target = |source| PrepareError::Target {
+        index: index.clone(),
+        source,
+    };
+    let stats = cluster
+        .seq_stats(std::slice::from_ref(index))
+        .await
+        .map_err(target)?;
     match stats.get(index) {
-        Some(stats) if !stats.shards.is_empty() && stats.shards.values().all(|s| s.max_seq_no.last().is_none()) => {
+        Some(stats)
+            if !stats.shards.is_empty() && stats.shards.values().all(|s| s.max_seq_no.last().is_none()) =>
+        {
             Ok(stats.uuid.clone())
         }
         _ => Err(PrepareError::Occupied(index.clone())),
@@ -104,7 +128,9 @@ impl From<PrepareError> for ControlError {
     fn from(error: PrepareError) -> Self {
         match error {
             PrepareError::Occupied(index) => ControlError::FollowerExists(index),
-            PrepareError::Refused { .. } | PrepareError::UnknownOverride(_) => ControlError::Invalid(crate::chain(&error)),
+            PrepareError::Refused { .. } | PrepareError::UnknownOverride(_) => {
+                ControlError::Invalid(crate::chain(&error))
+            }
             PrepareError::Target { .. } => ControlError::Unavailable(crate::chain(&error)),
         }
     }

@@ -24,6 +24,7 @@ pub(super) async fn release(
     let wanted = after_stop(leader.unwrap_or(&empty), overrides);
     let mut change = difference(&current, &wanted);
     // Only the held ones: everything else is as it should be. A default that is already in force need not be put.
-    change.retain(|name, value| wanted.contains_key(name) && (current.contains_key(name) || !value.is_null()));
+    change
+        .retain(|name, value| wanted.contains_key(name) && (current.contains_key(name) || !value.is_null()));
     settings::put(cluster, index, change).await
 }

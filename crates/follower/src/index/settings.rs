@@ -35,7 +35,9 @@ pub(super) async fn put(
     let mut closed = Settings::new();
     let mut unknown = Vec::new();
     while !change.is_empty() {
-        let Err(error) = cluster.put_settings(index, &change).await else { break };
+        let Err(error) = cluster.put_settings(index, &change).await else {
+            break;
+        };
         match refusal(&error, &change) {
             Some(Refusal::Unknown(names)) => {
                 change.retain(|name, _| !names.contains(name));
@@ -53,7 +55,9 @@ pub(super) async fn put(
     if !closed.is_empty() {
         cluster.close_index(index).await?;
         let result = loop {
-            let Err(error) = cluster.put_settings(index, &closed).await else { break Ok(()) };
+            let Err(error) = cluster.put_settings(index, &closed).await else {
+                break Ok(());
+            };
             match drop_unknown(&error, &mut closed) {
                 Some(names) => unknown.extend(names),
                 None => break Err(error),
@@ -72,11 +76,20 @@ fn refusal(error: &ClusterError, settings: &Settings) -> Option<Refusal> {
     }
     let words = error.reason()?;
     // Names stand in brackets; one may be the beginning of another.
-    let named: Vec<String> = settings.keys().filter(|name| names(words, name)).cloned().collect();
+    let named: Vec<String> = settings
+        .keys()
+        .filter(|name| names(words, name))
+        .cloned()
+        .collect();
     if named.is_empty() {
         return None;
     }
-    let unknown = ["unknown setting", "private index setting", "not updateable", "unknown index setting"];
+    let unknown = [
+        "unknown setting",
+        "private index setting",
+        "not updateable",
+        "unknown index setting",
+    ];
     if words.contains("non dynamic settings") {
         Some(Refusal::Static(named))
     } else if unknown.iter().any(|u| words.contains(u)) {
@@ -89,9 +102,9 @@ fn refusal(error: &ClusterError, settings: &Settings) -> Option<Refusal> {
 /// Whether `words` mention the whole name.
 fn names(words: &str, name: &str) -> bool {
     let part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_' || c == '-';
-    words.match_indices(name).any(|(at, _)| {
-        !words[..at].ends_with(part) && !words[at + name.len()..].starts_with(part)
-    })
+    words
+        .match_indices(name)
+        .any(|(at, _)| !words[..at].ends_with(part) && !words[at + name.len()..].starts_with(part))
 }
 
 #[cfg(test)]
@@ -100,7 +113,8 @@ mod tests {
 
     #[test]
     fn whole_names_are_found_in_the_engines_words() {
-        let words = "Can't update non dynamic settings [[index.codec, index.sort.field]] for open indices [[f/u]]";
+        let words =
+            "Can't update non dynamic settings [[index.codec, index.sort.field]] for open indices [[f/u]]";
         assert!(names(words, "index.codec"));
         assert!(names(words, "index.sort.field"));
         assert!(!names(words, "index.sort"));

@@ -73,10 +73,26 @@ impl IndexTask {
         started: Option<Reply>,
     ) -> (IndexTask, IndexHandle) {
         let (sender, commands) = mpsc::channel(4);
-        let view = Arc::new(View { definition: Mutex::new(definition.clone()), live: Mutex::default() });
-        let handle = IndexHandle { commands: sender, view: Arc::clone(&view) };
+        let view = Arc::new(View {
+            definition: Mutex::new(definition.clone()),
+            live: Mutex::default(),
+        });
+        let handle = IndexHandle {
+            commands: sender,
+            view: Arc::clone(&view),
+        };
         metrics::state(&definition.follower_index, Some(definition.phase));
-        (IndexTask { context, definition, view, commands, started, accept_history: false }, handle)
+        (
+            IndexTask {
+                context,
+                definition,
+                view,
+                commands,
+                started,
+                accept_history: false,
+            },
+            handle,
+        )
     }
 
     /// Runs until the index is no longer followed or the agent shuts down. Returns the index's name.
@@ -151,7 +167,8 @@ impl IndexTask {
                     self.definition.leader_index_uuid = Some(leader.uuid);
                     self.definition.leader_cluster_uuid = Some(leader.cluster);
                     self.definition.shards = leader.shards;
-                    self.enter(Phase::Bootstrapping, self.definition.reason.clone()).await?;
+                    self.enter(Phase::Bootstrapping, self.definition.reason.clone())
+                        .await?;
                     if let Some(started) = self.started.take() {
                         let _ = started.send(Ok(()));
                     }
@@ -204,10 +221,15 @@ impl IndexTask {
 
     /// `BOOTSTRAPPING` and `SYNCING`: sessions run.
     async fn follow(&mut self) -> Result<Next, StoreError> {
-        let (Some(leader_uuid), Some(follower_uuid)) =
-            (self.definition.leader_index_uuid.clone(), self.definition.follower_index_uuid.clone())
-        else {
-            self.enter(Phase::Failed, Reason::new("the stored definition names no indices; stop and start again")).await?;
+        let (Some(leader_uuid), Some(follower_uuid)) = (
+            self.definition.leader_index_uuid.clone(),
+            self.definition.follower_index_uuid.clone(),
+        ) else {
+            self.enter(
+                Phase::Failed,
+                Reason::new("the stored definition names no indices; stop and start again"),
+            )
+            .await?;
             return Ok(Next::Phase);
         };
         let metadata = Arc::new(MetadataSync::new(
@@ -220,10 +242,14 @@ impl IndexTask {
             follower_uuid,
             self.definition.overrides.clone(),
         ));
-        let cells: Vec<Arc<ShardCell>> =
-            (0..self.definition.shards).map(|n| Arc::new(ShardCell::new(self.key(n)))).collect();
-        *lock(&self.view.live) =
-            Live { shards: cells.clone(), metadata: Some(Arc::clone(&metadata)), waiting_for: None };
+        let cells: Vec<Arc<ShardCell>> = (0..self.definition.shards)
+            .map(|n| Arc::new(ShardCell::new(self.key(n))))
+            .collect();
+        *lock(&self.view.live) = Live {
+            shards: cells.clone(),
+            metadata: Some(Arc::clone(&metadata)),
+            waiting_for: None,
+        };
 
         let cancel = self.context.shutdown.child_token();
         let bootstrapped = Arc::new(Notify::new());
@@ -274,25 +300,38 @@ impl IndexTask {
                 Ok(Next::Phase)
             }
             Ended::Failure(failure) => {
-                let phase = if failure.pauses() { Phase::Paused } else { Phase::Failed };
+                let phase = if failure.pauses() {
+                    Phase::Paused
+                } else {
+                    Phase::Failed
+                };
                 self.enter(phase, Reason::new(crate::chain(&failure))).await?;
                 Ok(Next::Phase)
             }
             Ended::Broken(what) => {
-                self.enter(Phase::Failed, Reason::new(format!("a fault in this agent: {what}"))).await?;
+                self.enter(
+                    Phase::Failed,
+                    Reason::new(format!("a fault in this agent: {what}")),
+                )
+                .await?;
                 Ok(Next::Phase)
             }
         }
     }
 
     fn may_reconcile(&self, failure: &ShardFailure) -> bool {
-        let ShardFailure::Leader { cause, .. } = failure else { return false };
+        let ShardFailure::Leader { cause, .. } = failure else {
+            return false;
+        };
         self.accept_history && (cause == cause::HISTORY_CHANGED || cause == cause::REGRESSED)
     }
 
     async fn all_bootstrapped(&self) -> Result<bool, StoreError> {
-        let (store, index, shards) =
-            (self.context.store.clone(), self.definition.follower_index.clone(), self.definition.shards);
+        let (store, index, shards) = (
+            self.context.store.clone(),
+            self.definition.follower_index.clone(),
+            self.definition.shards,
+        );
         crate::blocking(move || {
             for number in 0..shards {
                 if !store.shard(&index, ShardId(number)).progress()?.bootstrapped {
@@ -305,7 +344,10 @@ impl IndexTask {
     }
 
     fn key(&self, number: u32) -> ShardKey {
-        ShardKey { index: self.definition.follower_index.clone(), shard: ShardId(number) }
+        ShardKey {
+            index: self.definition.follower_index.clone(),
+            shard: ShardId(number),
+        }
     }
 
     fn shard(
@@ -318,7 +360,10 @@ impl IndexTask {
         let key = self.key(number);
         let index = self.definition.follower_index.clone();
         Arc::new(ShardContext {
-            leader: ShardKey { index: self.definition.leader_index.clone(), shard: key.shard },
+            leader: ShardKey {
+                index: self.definition.leader_index.clone(),
+                shard: key.shard,
+            },
             leader_alias: self.definition.leader_alias.clone(),
             leader_index_uuid: metadata.leader_index_uuid.clone(),
             leaders: Arc::clone(&self.context.leaders),
@@ -359,10 +404,15 @@ impl IndexTask {
         let name = self.definition.follower_index.clone();
         let phase = self.definition.phase;
         let (reply, result) = match command {
-            Command::Pause(_, reply) if phase == Phase::Paused => (reply, Err(ControlError::AlreadyPaused(name))),
-            Command::Pause(_, reply) if phase == Phase::Failed => {
-                (reply, Err(ControlError::Invalid("Cannot pause when in FAILED state".to_owned())))
+            Command::Pause(_, reply) if phase == Phase::Paused => {
+                (reply, Err(ControlError::AlreadyPaused(name)))
             }
+            Command::Pause(_, reply) if phase == Phase::Failed => (
+                reply,
+                Err(ControlError::Invalid(
+                    "Cannot pause when in FAILED state".to_owned(),
+                )),
+            ),
             Command::Pause(reason, reply) => {
                 self.enter(Phase::Paused, reason).await?;
                 (reply, Ok(()))
@@ -393,15 +443,23 @@ impl IndexTask {
 
     /// `STOPPING`: the follower index becomes an ordinary one.
     async fn end(&mut self) -> Result<Next, StoreError> {
-        let leader = timeout(LAST_WORDS, self.describe_leader()).await.ok().and_then(Result::ok);
+        let leader = timeout(LAST_WORDS, self.describe_leader())
+            .await
+            .ok()
+            .and_then(Result::ok);
         let leader = leader.filter(|leader| Some(&leader.uuid) == self.definition.leader_index_uuid.as_ref());
         let settings = leader.map(|leader| leader.settings);
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         let name = self.definition.follower_index.clone();
         if self.definition.follower_index_uuid.is_some() {
             loop {
-                let released =
-                    release(&self.context.cluster, &name, settings.as_ref(), &self.definition.overrides).await;
+                let released = release(
+                    &self.context.cluster,
+                    &name,
+                    settings.as_ref(),
+                    &self.definition.overrides,
+                )
+                .await;
                 let Err(error) = released else { break };
                 if !error.is_transient() {
                     tracing::warn!(index = %name, error = crate::chain(&error), "settings could not be put back");
@@ -433,7 +491,10 @@ enum Ended {
     Broken(String),
 }
 
-async fn run_shard(context: Arc<ShardContext>, cancel: CancellationToken) -> (ShardId, Result<(), ShardFailure>) {
+async fn run_shard(
+    context: Arc<ShardContext>,
+    cancel: CancellationToken,
+) -> (ShardId, Result<(), ShardFailure>) {
     let shard = context.key.shard;
     (shard, shard::run(context, cancel).await)
 }

@@ -56,7 +56,13 @@ impl DeleteSearch {
             asked: 0,
             gone: Vec::new(),
         };
-        (search, probe(v1::probe::Question::Histogram(v1::probe::Histogram { width, through: highest.get() })))
+        (
+            search,
+            probe(v1::probe::Question::Histogram(v1::probe::Histogram {
+                width,
+                through: highest.get(),
+            })),
+        )
     }
 
     /// Takes the evidence that was asked for. Reads the store, so it belongs on a blocking thread.
@@ -75,7 +81,12 @@ impl DeleteSearch {
             v1::evidence::Answer::Living(living) => self.compare(&living, store)?,
             v1::evidence::Answer::Confirm(confirm) => {
                 let asked = self.suspects[self.confirmed..].iter().take(self.asked);
-                self.gone.extend(asked.zip(confirm.present).filter(|(_, present)| !present).map(|(s, _)| s.clone()));
+                self.gone.extend(
+                    asked
+                        .zip(confirm.present)
+                        .filter(|(_, present)| !present)
+                        .map(|(s, _)| s.clone()),
+                );
                 self.confirmed += self.asked;
             }
         }
@@ -84,7 +95,10 @@ impl DeleteSearch {
 
     fn next(&mut self) -> Step {
         if let Some(range) = self.ranges.last() {
-            let living = v1::probe::Living { after: range.after.get(), through: range.through.get() };
+            let living = v1::probe::Living {
+                after: range.after.get(),
+                through: range.through.get(),
+            };
             return Step::Ask(probe(v1::probe::Question::Living(living)));
         }
         if (self.suspects.len() as u64) < self.missing {
@@ -101,7 +115,10 @@ impl DeleteSearch {
         let docs: Vec<_> = suspects
             .iter()
             .take(LOOKUP)
-            .map(|(_, doc)| v1::probe::Doc { id: doc.id.clone(), routing: doc.routing.clone() })
+            .map(|(_, doc)| v1::probe::Doc {
+                id: doc.id.clone(),
+                routing: doc.routing.clone(),
+            })
             .collect();
         self.asked = docs.len();
         Step::Ask(probe(v1::probe::Question::Confirm(v1::probe::Confirm { docs })))
@@ -109,14 +126,19 @@ impl DeleteSearch {
 
     /// Compares what is alive with what is known, for as much of the current range as was told.
     fn compare(&mut self, living: &v1::evidence::Living, store: &ShardStore) -> Result<(), StoreError> {
-        let Some(range) = self.ranges.last_mut() else { return Ok(()) };
+        let Some(range) = self.ranges.last_mut() else {
+            return Ok(());
+        };
         let mut seq_no = 0;
         let mut alive = living.deltas.iter().map(|delta| {
             seq_no += delta;
             SeqNo::new(seq_no)
         });
         let mut next_alive = alive.next();
-        let mut told = SeqRange::new(range.after, Checkpoint::new(living.complete_through).min(range.through));
+        let mut told = SeqRange::new(
+            range.after,
+            Checkpoint::new(living.complete_through).min(range.through),
+        );
         range.after = told.through;
         if range.is_empty() {
             self.ranges.pop();
@@ -124,7 +146,10 @@ impl DeleteSearch {
         while !told.is_empty() {
             let known = store.live_in(told, LISTING)?;
             let full = known.len() >= LISTING;
-            let end = known.last().filter(|_| full).map_or(told.through, |(seq, _)| seq.as_checkpoint());
+            let end = known
+                .last()
+                .filter(|_| full)
+                .map_or(told.through, |(seq, _)| seq.as_checkpoint());
             for same in known.chunk_by(|(left, _), (right, _)| left == right) {
                 let seq = same[0].0;
                 while next_alive.is_some_and(|alive| alive < seq) {
@@ -157,7 +182,9 @@ fn ranges(starts: &[SeqNo], width: u64) -> Vec<SeqRange> {
 }
 
 fn probe(question: v1::probe::Question) -> v1::Probe {
-    v1::Probe { question: Some(question) }
+    v1::Probe {
+        question: Some(question),
+    }
 }
 
 #[cfg(test)]
@@ -171,26 +198,48 @@ mod tests {
     use super::*;
 
     /// A leader that answers from a set of live sequence numbers; document ids are their sequence numbers in text.
-    fn answer(question: v1::probe::Question, live: &BTreeSet<u64>, back: &BTreeSet<u64>) -> v1::evidence::Answer {
+    fn answer(
+        question: v1::probe::Question,
+        live: &BTreeSet<u64>,
+        back: &BTreeSet<u64>,
+    ) -> v1::evidence::Answer {
         match question {
             v1::probe::Question::Histogram(h) => {
                 let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
-                live.iter().filter(|s| **s as i64 <= h.through).for_each(|s| *counts.entry(s / h.width * h.width).or_default() += 1);
+                live.iter()
+                    .filter(|s| **s as i64 <= h.through)
+                    .for_each(|s| *counts.entry(s / h.width * h.width).or_default() += 1);
                 let (starts, counts) = counts.into_iter().unzip();
                 v1::evidence::Answer::Histogram(v1::evidence::Histogram { starts, counts })
             }
             v1::probe::Question::Living(l) => {
-                let all: Vec<u64> =
-                    live.iter().copied().filter(|s| *s as i64 > l.after && *s as i64 <= l.through).collect();
+                let all: Vec<u64> = live
+                    .iter()
+                    .copied()
+                    .filter(|s| *s as i64 > l.after && *s as i64 <= l.through)
+                    .collect();
                 let told: Vec<u64> = all.iter().copied().take(7).collect();
-                let complete_through =
-                    if told.len() == all.len() { l.through } else { told[told.len() - 1] as i64 };
+                let complete_through = if told.len() == all.len() {
+                    l.through
+                } else {
+                    told[told.len() - 1] as i64
+                };
                 let mut last = 0;
-                let deltas = told.iter().map(|s| s - std::mem::replace(&mut last, *s)).collect();
-                v1::evidence::Answer::Living(v1::evidence::Living { deltas, complete_through })
+                let deltas = told
+                    .iter()
+                    .map(|s| s - std::mem::replace(&mut last, *s))
+                    .collect();
+                v1::evidence::Answer::Living(v1::evidence::Living {
+                    deltas,
+                    complete_through,
+                })
             }
             v1::probe::Question::Confirm(c) => {
-                let present = c.docs.iter().map(|doc| back.contains(&doc.id.parse().unwrap())).collect();
+                let present = c
+                    .docs
+                    .iter()
+                    .map(|doc| back.contains(&doc.id.parse().unwrap()))
+                    .collect();
                 v1::evidence::Answer::Confirm(v1::evidence::Confirm { present })
             }
         }
@@ -200,9 +249,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let shard = store.shard(&"i".into(), ShardId(0));
-        let docs: Vec<(SeqNo, DocRef)> =
-            known.iter().map(|s| (SeqNo::new(*s), DocRef { id: s.to_string(), routing: None })).collect();
-        shard.remember(&docs.iter().map(|(s, d)| (*s, d)).collect::<Vec<_>>()).unwrap();
+        let docs: Vec<(SeqNo, DocRef)> = known
+            .iter()
+            .map(|s| {
+                (
+                    SeqNo::new(*s),
+                    DocRef {
+                        id: s.to_string(),
+                        routing: None,
+                    },
+                )
+            })
+            .collect();
+        shard
+            .remember(&docs.iter().map(|(s, d)| (*s, d)).collect::<Vec<_>>())
+            .unwrap();
         let buckets = shard.count_buckets().unwrap();
         let highest = Checkpoint::new(known.iter().chain(live).max().map_or(-1, |s| *s as i64));
         let (mut search, mut ask) = DeleteSearch::begin(missing, highest);
@@ -237,6 +298,9 @@ mod tests {
     fn fewer_suspects_than_missing_is_a_contradiction() {
         let known = BTreeSet::from([1, 2, 3]);
         let live = BTreeSet::from([1, 3]);
-        assert!(matches!(run(&known, &live, &BTreeSet::new(), 2), Step::Contradiction(_)));
+        assert!(matches!(
+            run(&known, &live, &BTreeSet::new(), 2),
+            Step::Contradiction(_)
+        ));
     }
 }

@@ -70,7 +70,11 @@ impl Ledger {
     pub(crate) fn reached(&mut self) -> Vec<Milestone> {
         let first_open = self.open.keys().next().copied().unwrap_or(self.next);
         let mut reached = Vec::new();
-        while self.milestones.front().is_some_and(|(before, _)| *before <= first_open) {
+        while self
+            .milestones
+            .front()
+            .is_some_and(|(before, _)| *before <= first_open)
+        {
             reached.extend(self.milestones.pop_front().map(|(_, milestone)| milestone));
         }
         reached

@@ -119,18 +119,24 @@ impl From<Status> for End {
         let message = status.message().to_owned();
         match status.code() {
             Code::FailedPrecondition => {
-                let cause = status.metadata().get(cause::TRAILER).and_then(|v| v.to_str().ok());
+                let cause = status
+                    .metadata()
+                    .get(cause::TRAILER)
+                    .and_then(|v| v.to_str().ok());
                 match cause.unwrap_or_default() {
                     // The leader's operator mends that, and then nobody here should have to do anything.
                     cause::LEADER_CLUSTER => End::Passing(format!("the leader agent: {message}")),
-                    cause => End::Final(ShardFailure::Leader { cause: cause.to_owned(), message }),
+                    cause => End::Final(ShardFailure::Leader {
+                        cause: cause.to_owned(),
+                        message,
+                    }),
                 }
             }
             Code::PermissionDenied => End::Final(ShardFailure::Refused(message)),
             // What an agent says arrives without a source; this was found out on our side.
-            _ if status.source().is_some() => {
-                End::Passing(format!("the connection to the leader agent broke, connecting again: {message}"))
-            }
+            _ if status.source().is_some() => End::Passing(format!(
+                "the connection to the leader agent broke, connecting again: {message}"
+            )),
             code => End::Passing(format!("the leader agent ({code:?}): {message}")),
         }
     }
@@ -164,5 +170,9 @@ pub(crate) async fn run(context: Arc<ShardContext>, cancel: CancellationToken) -
 /// The history that a shard's progress is bound to changed to `found`, or reading missed documents: forget the place and
 /// read everything again over what is there. The map of documents stays, so that what is gone is found.
 pub(crate) fn reconcile(store: &ShardStore, history: Option<HistoryUuid>) -> Result<(), StoreError> {
-    store.save_progress(&slipstream_store::ShardProgress { history, reconciling: true, ..Default::default() })
+    store.save_progress(&slipstream_store::ShardProgress {
+        history,
+        reconciling: true,
+        ..Default::default()
+    })
 }

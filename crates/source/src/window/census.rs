@@ -38,8 +38,15 @@ impl WindowReader {
             }
             break;
         }
-        let pinned = self.watch.cluster().open_pit(&searcher).await.map_err(|e| self.failed(e))?;
-        let result = self.account(link, survey, pinned.as_ref().unwrap_or(&searcher)).await;
+        let pinned = self
+            .watch
+            .cluster()
+            .open_pit(&searcher)
+            .await
+            .map_err(|e| self.failed(e))?;
+        let result = self
+            .account(link, survey, pinned.as_ref().unwrap_or(&searcher))
+            .await;
         if let Some(pinned) = pinned {
             self.watch.cluster().close_pit(pinned).await;
         }
@@ -58,12 +65,21 @@ impl WindowReader {
                 // More came than a page since the round began: the next round concludes for both.
                 return Ok(());
             }
-            let highest = page.ops.last().map_or(self.scanned, |op| op.seq_no.as_checkpoint());
-            let live = page.live.ok_or_else(|| Stop::Abandon("the leader did not count".to_owned()))?;
+            let highest = page
+                .ops
+                .last()
+                .map_or(self.scanned, |op| op.seq_no.as_checkpoint());
+            let live = page
+                .live
+                .ok_or_else(|| Stop::Abandon("the leader did not count".to_owned()))?;
             self.emit_tail(link, survey, page.ops, highest).await?;
             break (live, highest);
         };
-        link.send(Event::Census { census: Census { live }, highest }).await?;
+        link.send(Event::Census {
+            census: Census { live },
+            highest,
+        })
+        .await?;
         while let Question::Probe(probe) = link.question().await? {
             let evidence = self.answer(searcher, probe).await?;
             link.send(Event::Evidence(evidence)).await?;
@@ -106,12 +122,18 @@ impl WindowReader {
             }
             let now = Instant::now();
             if now.duration_since(begun) > ACKNOWLEDGE {
-                return Err(Stop::Abandon(format!("operations up to {target} were not acknowledged in time")));
+                return Err(Stop::Abandon(format!(
+                    "operations up to {target} were not acknowledged in time"
+                )));
             }
             if now.duration_since(nudged) > NUDGE {
                 nudged = now;
                 let index = &self.start.shard.index;
-                self.watch.cluster().refresh(index).await.map_err(|e| self.failed(e))?;
+                self.watch
+                    .cluster()
+                    .refresh(index)
+                    .await
+                    .map_err(|e| self.failed(e))?;
             }
             tokio::select! {
                 () = sleep(pause) => pause = (pause * 2).min(Duration::from_millis(100)),
@@ -123,20 +145,25 @@ impl WindowReader {
     async fn answer(&self, searcher: &Searcher, probe: Probe) -> Result<Evidence, Stop> {
         let cluster = self.watch.cluster();
         let answer = match probe {
-            Probe::Histogram { width, through } => {
-                cluster.live_histogram(searcher, width, through).await.map(Evidence::Histogram)
-            }
+            Probe::Histogram { width, through } => cluster
+                .live_histogram(searcher, width, through)
+                .await
+                .map(Evidence::Histogram),
             Probe::Living(range) => cluster.living(searcher, range, LIVING).await.map(|seq_nos| {
                 let cut = seq_nos.len() == LIVING;
                 let complete_through = match seq_nos.last() {
                     Some(last) if cut => last.as_checkpoint(),
                     _ => range.through,
                 };
-                Evidence::Living { seq_nos, complete_through }
+                Evidence::Living {
+                    seq_nos,
+                    complete_through,
+                }
             }),
-            Probe::Confirm(docs) => {
-                cluster.present(&self.start.shard.index, &docs).await.map(Evidence::Confirm)
-            }
+            Probe::Confirm(docs) => cluster
+                .present(&self.start.shard.index, &docs)
+                .await
+                .map(Evidence::Confirm),
         };
         answer.map_err(|error| match error.kind {
             ErrorKind::NotFound | ErrorKind::IndexClosed => self.failed(error).into(),

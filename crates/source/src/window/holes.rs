@@ -32,7 +32,10 @@ mod tests {
             seq_no: SeqNo::new(*seq),
             term: PrimaryTerm(1),
             version: Version(1),
-            doc: DocRef { id: String::new(), routing: None },
+            doc: DocRef {
+                id: String::new(),
+                routing: None,
+            },
             change: Change::Delete,
         };
         seqs.iter().map(op).collect()

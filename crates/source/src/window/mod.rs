@@ -117,11 +117,19 @@ impl WindowReader {
         };
         let state = reader.state().await?;
         let term = reader.term_in(&state)?;
-        let reading = reader.watch.stats_now(&reader.start.shard.index).await.map_err(|e| reader.failed(e))?;
+        let reading = reader
+            .watch
+            .stats_now(&reader.start.shard.index)
+            .await
+            .map_err(|e| reader.failed(e))?;
         let shard = reader.shard_stats(&reading)?;
         let history = shard.history_uuid.clone();
         if let Some(expected) = reader.start.history.clone().filter(|h| *h != history) {
-            return Err(ReadError::HistoryChanged { shard: reader.start.shard.clone(), expected, found: history });
+            return Err(ReadError::HistoryChanged {
+                shard: reader.start.shard.clone(),
+                expected,
+                found: history,
+            });
         }
         if shard.max_seq_no < reader.checkpoint {
             return Err(ReadError::Regressed {
@@ -130,9 +138,17 @@ impl WindowReader {
                 max_seq_no: shard.max_seq_no,
             });
         }
-        reader.opening = Opening { history, term, global_checkpoint: shard.global_checkpoint };
+        reader.opening = Opening {
+            history,
+            term,
+            global_checkpoint: shard.global_checkpoint,
+        };
         reader.term = term;
-        if let Some((scanned, _)) = reader.start.scan.filter(|(scanned, t)| *t == term && *scanned > reader.checkpoint) {
+        if let Some((scanned, _)) = reader
+            .start
+            .scan
+            .filter(|(scanned, t)| *t == term && *scanned > reader.checkpoint)
+        {
             reader.scanned = scanned;
             // What lies below was read by an earlier reader, which took its knowledge of holes along.
             reader.holes = true;
@@ -154,7 +170,11 @@ impl WindowReader {
             return Ok(());
         }
         let index = &self.start.shard.index;
-        self.watch.cluster().refresh(index).await.map_err(|e| self.failed(e))?;
+        self.watch
+            .cluster()
+            .refresh(index)
+            .await
+            .map_err(|e| self.failed(e))?;
         self.scan(link, survey).await?;
         self.finish(link, survey).await
     }
@@ -177,7 +197,11 @@ impl WindowReader {
             return Ok(true);
         }
         // What is acknowledged may leave; the round then reads again, after a refresh, to learn what the holes are.
-        let acknowledged = page.ops.into_iter().filter(|op| survey.global.0.covers(op.seq_no)).collect();
+        let acknowledged = page
+            .ops
+            .into_iter()
+            .filter(|op| survey.global.0.covers(op.seq_no))
+            .collect();
         self.emit(link, acknowledged).await?;
         Ok(false)
     }
@@ -210,7 +234,11 @@ impl WindowReader {
         self.scanned = checkpoint;
         self.holes = false;
         self.emitted = self.emitted.split_off(&checkpoint.next());
-        link.send(Event::Sealed { checkpoint, term: self.term }).await?;
+        link.send(Event::Sealed {
+            checkpoint,
+            term: self.term,
+        })
+        .await?;
         Ok(())
     }
 
@@ -226,7 +254,11 @@ impl WindowReader {
             self.learn_settings().await?;
         }
         self.metadata = state.versions;
-        let emitted: Vec<SeqNo> = ops.iter().map(|op| op.seq_no).filter(|s| !self.scanned.covers(*s)).collect();
+        let emitted: Vec<SeqNo> = ops
+            .iter()
+            .map(|op| op.seq_no)
+            .filter(|s| !self.scanned.covers(*s))
+            .collect();
         link.send_ops(ops, self.metadata).await?;
         self.emitted.extend(emitted);
         Ok(())
@@ -235,10 +267,19 @@ impl WindowReader {
     /// Reads global checkpoint and maximum again, and makes sure that the primary is still the one of the survey: the
     /// operations seen since then are its own.
     async fn confirm(&self, survey: &Survey) -> Result<(GlobalCheckpoint, Checkpoint), Stop> {
-        let reading = self.watch.stats_now(&self.start.shard.index).await.map_err(|e| self.failed(e))?;
+        let reading = self
+            .watch
+            .stats_now(&self.start.shard.index)
+            .await
+            .map_err(|e| self.failed(e))?;
         let (node, global, max, history) = {
             let shard = self.shard_stats(&reading)?;
-            (shard.node, shard.global_checkpoint, shard.max_seq_no, shard.history_uuid)
+            (
+                shard.node,
+                shard.global_checkpoint,
+                shard.max_seq_no,
+                shard.history_uuid,
+            )
         };
         let state = self.state().await?;
         if node != survey.node || self.term_in(&state)? != survey.term || history != self.opening.history {
@@ -259,18 +300,32 @@ impl WindowReader {
     /// The index's state as of now, if it is still the index that is followed.
     async fn state(&self) -> Result<Arc<IndexState>, ReadError> {
         let index = &self.start.shard.index;
-        let state = self.watch.state_within(index, Duration::ZERO).await.map_err(|e| self.failed(e))?;
+        let state = self
+            .watch
+            .state_within(index, Duration::ZERO)
+            .await
+            .map_err(|e| self.failed(e))?;
         self.checked(state)
     }
 
     fn checked(&self, state: Option<Arc<IndexState>>) -> Result<Arc<IndexState>, ReadError> {
         let shard = self.start.shard.clone();
-        let Some(state) = state else { return Err(ReadError::IndexGone(shard)) };
+        let Some(state) = state else {
+            return Err(ReadError::IndexGone(shard));
+        };
         if state.uuid != self.start.index_uuid {
             let expected = self.start.index_uuid.clone();
-            return Err(ReadError::IndexReplaced { shard, expected, found: state.uuid.clone() });
+            return Err(ReadError::IndexReplaced {
+                shard,
+                expected,
+                found: state.uuid.clone(),
+            });
         }
-        if state.open { Ok(state) } else { Err(ReadError::IndexClosed(shard)) }
+        if state.open {
+            Ok(state)
+        } else {
+            Err(ReadError::IndexClosed(shard))
+        }
     }
 
     fn term_in(&self, state: &IndexState) -> Result<PrimaryTerm, ReadError> {
@@ -280,14 +335,27 @@ impl WindowReader {
 
     fn shard_stats(&self, reading: &Reading) -> Result<slipstream_cluster::ShardSeqStats, ReadError> {
         let no_primary = || ReadError::NoPrimary(self.start.shard.clone());
-        let stats = reading.stats.as_ref().filter(|s| s.uuid == self.start.index_uuid).ok_or_else(no_primary)?;
-        stats.shards.get(&self.start.shard.shard).cloned().ok_or_else(no_primary)
+        let stats = reading
+            .stats
+            .as_ref()
+            .filter(|s| s.uuid == self.start.index_uuid)
+            .ok_or_else(no_primary)?;
+        stats
+            .shards
+            .get(&self.start.shard.shard)
+            .cloned()
+            .ok_or_else(no_primary)
     }
 
     /// Settings that the reader itself goes by: the refresh interval and the largest page.
     async fn learn_settings(&mut self) -> Result<(), ReadError> {
         let index = &self.start.shard.index;
-        let settings = self.watch.cluster().settings(index).await.map_err(|e| self.failed(e))?;
+        let settings = self
+            .watch
+            .cluster()
+            .settings(index)
+            .await
+            .map_err(|e| self.failed(e))?;
         let text = |name: &str| settings.get(name).and_then(serde_json::Value::as_str);
         self.rhythm.set_interval(text("index.refresh_interval"));
         self.pages = PageSize::new(text("index.max_result_window").and_then(|v| v.parse().ok()));

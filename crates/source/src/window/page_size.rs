@@ -22,7 +22,11 @@ pub(crate) const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 impl PageSize {
     pub(crate) fn new(max_result_window: Option<usize>) -> Self {
         let most = max_result_window.unwrap_or(10_000).clamp(1, 10_000);
-        PageSize { most, per_doc: 2048.0, cap: most }
+        PageSize {
+            most,
+            per_doc: 2048.0,
+            cap: most,
+        }
     }
 
     /// Documents to ask for when `bytes` may be sent.
@@ -43,7 +47,11 @@ impl PageSize {
         }
         let seen = bytes as f64 / docs as f64;
         // Growth is believed at once, shrinking slowly: a page too large costs more than one too small.
-        self.per_doc = if seen > self.per_doc { seen } else { self.per_doc.mul_add(0.5, seen * 0.5) };
+        self.per_doc = if seen > self.per_doc {
+            seen
+        } else {
+            self.per_doc.mul_add(0.5, seen * 0.5)
+        };
         self.cap = (self.cap * 2).min(self.most);
     }
 

@@ -38,7 +38,12 @@ const IDLE: Duration = Duration::from_secs(3);
 
 impl Rhythm {
     pub(crate) fn new(every: Option<Duration>) -> Self {
-        Rhythm { interval: Some(Duration::from_secs(1)), every, noticed: None, busy: None }
+        Rhythm {
+            interval: Some(Duration::from_secs(1)),
+            every,
+            noticed: None,
+            busy: None,
+        }
     }
 
     /// Follows a changed `index.refresh_interval`, as the settings show it; absent means the engines' default of 1 s.
@@ -60,7 +65,9 @@ impl Rhythm {
 
     /// There is something unread, and the index has refreshed `refreshes` times: whether to read now.
     pub(crate) fn due(&mut self, now: Instant, refreshes: u64) -> Option<Look> {
-        let idle = self.busy.is_none_or(|at| now.duration_since(at) > IDLE.max(2 * self.period()));
+        let idle = self
+            .busy
+            .is_none_or(|at| now.duration_since(at) > IDLE.max(2 * self.period()));
         let (noticed, count) = *self.noticed.get_or_insert((now, refreshes));
         if idle {
             return Some(Look::Refresh);
@@ -84,13 +91,16 @@ impl Rhythm {
 
     /// How long unread operations have been known.
     pub(crate) fn pending(&self, now: Instant) -> Duration {
-        self.noticed.map_or(Duration::ZERO, |(at, _)| now.duration_since(at))
+        self.noticed
+            .map_or(Duration::ZERO, |(at, _)| now.duration_since(at))
     }
 }
 
 /// The engines' time values: a number and a unit; `None` for -1, which means "never".
 fn parse_time(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let number: f64 = text[..digits].parse().ok()?;
     let unit = match &text[digits..] {
         "nanos" => 1e-9,

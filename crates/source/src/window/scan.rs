@@ -29,11 +29,19 @@ impl WindowReader {
         let mut in_flight = FuturesOrdered::new();
         loop {
             while in_flight.len() < PARALLEL {
-                let ahead = if in_flight.is_empty() { None } else { Some(self.watch.read_ahead()) };
+                let ahead = if in_flight.is_empty() {
+                    None
+                } else {
+                    Some(self.watch.read_ahead())
+                };
                 if matches!(ahead, Some(None)) {
                     break;
                 }
-                let credit = if in_flight.is_empty() { link.credit().await? } else { PAGE_BYTES };
+                let credit = if in_flight.is_empty() {
+                    link.credit().await?
+                } else {
+                    PAGE_BYTES
+                };
                 let docs = self.pages.docs(credit);
                 if next.distance_to(through) <= docs as u64 {
                     break;
@@ -43,12 +51,20 @@ impl WindowReader {
                 next = window.through;
                 let (cluster, searcher) = (cluster.clone(), searcher.clone());
                 in_flight.push_back(async move {
-                    (window, docs, read_window(&cluster, &searcher, window, docs).await, ahead)
+                    (
+                        window,
+                        docs,
+                        read_window(&cluster, &searcher, window, docs).await,
+                        ahead,
+                    )
                 });
             }
             // The leave is given back when the page has been handed on.
-            let Some((window, docs, answer, _ahead)) = in_flight.next().await else { return Ok(()) };
-            self.take_window(link, &searcher, survey, window, docs, answer).await?;
+            let Some((window, docs, answer, _ahead)) = in_flight.next().await else {
+                return Ok(());
+            };
+            self.take_window(link, &searcher, survey, window, docs, answer)
+                .await?;
         }
     }
 
@@ -73,7 +89,9 @@ impl WindowReader {
                         _ => rest.through,
                     };
                     let read = SeqRange::new(rest.after, end);
-                    self.density = self.density.mul_add(0.5, 0.5 * page.ops.len() as f64 / read.len() as f64);
+                    self.density = self
+                        .density
+                        .mul_add(0.5, 0.5 * page.ops.len() as f64 / read.len() as f64);
                     self.advance(link, survey, read, page.ops).await?;
                     rest.after = end;
                 }
@@ -89,14 +107,25 @@ impl WindowReader {
     }
 
     /// Emits what was alive in `read`, all of it acknowledged, and moves on.
-    async fn advance(&mut self, link: &Link, survey: &Survey, read: SeqRange, ops: Vec<Op>) -> Result<(), Stop> {
+    async fn advance(
+        &mut self,
+        link: &Link,
+        survey: &Survey,
+        read: SeqRange,
+        ops: Vec<Op>,
+    ) -> Result<(), Stop> {
         self.holes |= holes::contiguous_through(read.after, &ops) < read.through;
         self.emit(link, ops).await?;
         self.scanned = read.through;
         self.emitted = self.emitted.split_off(&read.through.next());
         if self.holes {
             let (scanned, term, through) = (self.scanned, self.term, survey.global.0);
-            link.send(Event::Progress { scanned, term, through }).await?;
+            link.send(Event::Progress {
+                scanned,
+                term,
+                through,
+            })
+            .await?;
         } else {
             self.seal(link, read.through).await?;
         }
@@ -144,7 +173,8 @@ impl WindowReader {
         let last = ops.last().map_or(survey.global.0, |op| op.seq_no.as_checkpoint());
         let end = last.min(survey.global.0);
         ops.truncate(ops.partition_point(|op| end.covers(op.seq_no)));
-        self.advance(link, survey, SeqRange::new(self.scanned, end), ops).await?;
+        self.advance(link, survey, SeqRange::new(self.scanned, end), ops)
+            .await?;
         Ok(self.scanned < survey.global.0)
     }
 }
@@ -156,7 +186,13 @@ async fn read_window(
     docs: usize,
 ) -> Result<Page, ClusterError> {
     let max_bytes = PageSize::limit(docs);
-    let query =
-        PageQuery { target: searcher, range: window, unbounded: false, size: docs, max_bytes, count_live: false };
+    let query = PageQuery {
+        target: searcher,
+        range: window,
+        unbounded: false,
+        size: docs,
+        max_bytes,
+        count_live: false,
+    };
     cluster.read_page(&query).await
 }

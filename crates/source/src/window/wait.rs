@@ -25,7 +25,11 @@ impl WindowReader {
         loop {
             let poll = self.rhythm.poll();
             let index = &self.start.shard.index;
-            let reading = self.watch.stats_within(index, poll / 2).await.map_err(|e| self.failed(e))?;
+            let reading = self
+                .watch
+                .stats_within(index, poll / 2)
+                .await
+                .map_err(|e| self.failed(e))?;
             let survey = self.survey(reading).await?;
             let now = Instant::now();
 
@@ -50,7 +54,11 @@ impl WindowReader {
                 if now.duration_since(since) >= NUDGE {
                     unacknowledged = None;
                     let index = &self.start.shard.index;
-                    self.watch.cluster().refresh(index).await.map_err(|e| self.failed(e))?;
+                    self.watch
+                        .cluster()
+                        .refresh(index)
+                        .await
+                        .map_err(|e| self.failed(e))?;
                 }
             } else {
                 unacknowledged = None;
@@ -79,7 +87,11 @@ impl WindowReader {
                 }
             }
         };
-        let state = self.watch.state_within(index, METADATA_AGE).await.map_err(|e| self.failed(e))?;
+        let state = self
+            .watch
+            .state_within(index, METADATA_AGE)
+            .await
+            .map_err(|e| self.failed(e))?;
         let state = self.checked(state)?;
         let term: PrimaryTerm = self.term_in(&state)?;
         if shard.history_uuid != self.opening.history {

@@ -30,7 +30,9 @@ impl Session<'_> {
             }
             CensusVerdict::Missed(documents) if self.progress.reconciling => {
                 // Reading everything did not help either: leave it to the next round.
-                Err(End::Passing(format!("the leader counts {documents} documents more than it shows")))
+                Err(End::Passing(format!(
+                    "the leader counts {documents} documents more than it shows"
+                )))
             }
             CensusVerdict::Missed(documents) => {
                 metrics::divergence();
@@ -50,7 +52,9 @@ impl Session<'_> {
         let (Some(mut search), Some(buckets), Some(answer)) =
             (self.search.take(), self.buckets.take(), evidence.answer)
         else {
-            return Err(End::Passing("the leader agent answered a question that was not asked".to_owned()));
+            return Err(End::Passing(
+                "the leader agent answered a question that was not asked".to_owned(),
+            ));
         };
         let store = self.context.store.clone();
         let (search, buckets, step) = blocking(move || {
@@ -81,7 +85,10 @@ impl Session<'_> {
     ) -> Result<(), End> {
         let gone = std::mem::take(&mut self.gone);
         if !gone.is_empty() {
-            let writes = gone.into_iter().map(|(seq_no, doc)| Write::Gone(seq_no, doc)).collect();
+            let writes = gone
+                .into_iter()
+                .map(|(seq_no, doc)| Write::Gone(seq_no, doc))
+                .collect();
             self.dispatch(writes, 0, applied, cancel).await?;
         }
         self.ledger.milestone(Milestone::Sealed(checkpoint));

@@ -12,7 +12,9 @@ use crate::{blocking, metrics};
 
 impl Session<'_> {
     pub(super) async fn portion_applied(&mut self, batch: u64) -> Result<(), End> {
-        let Some(done) = self.ledger.portion_applied(batch) else { return Ok(()) };
+        let Some(done) = self.ledger.portion_applied(batch) else {
+            return Ok(());
+        };
         metrics::applied("index", done.indexed);
         if !done.forget.is_empty() {
             metrics::applied("delete", done.forget.len() as u64);
@@ -55,7 +57,10 @@ impl Session<'_> {
         save(&self.context.store, &self.progress).await?;
         if let Some(checkpoint) = sealed {
             self.context.status.durable_at(checkpoint);
-            self.send(v1::follower_frame::Frame::Ack(v1::Ack { checkpoint: checkpoint.get() })).await?;
+            self.send(v1::follower_frame::Frame::Ack(v1::Ack {
+                checkpoint: checkpoint.get(),
+            }))
+            .await?;
             self.check_bootstrapped().await?;
         }
         Ok(())
@@ -74,7 +79,10 @@ impl Session<'_> {
     pub(super) async fn grant(&mut self) -> Result<(), End> {
         match self.account.grant() {
             0 => Ok(()),
-            bytes => self.send(v1::follower_frame::Frame::Credit(v1::Credit { bytes })).await,
+            bytes => {
+                self.send(v1::follower_frame::Frame::Credit(v1::Credit { bytes }))
+                    .await
+            }
         }
     }
 }

@@ -13,9 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_model::{
-    Buckets, Change, Checkpoint, DocRef, GlobalCheckpoint, Op, PrimaryTerm, SeqNo,
-};
+use slipstream_model::{Buckets, Change, Checkpoint, DocRef, GlobalCheckpoint, Op, PrimaryTerm, SeqNo};
 use slipstream_store::{ShardProgress, ShardStore};
 use slipstream_wire::{decode_batch, v1};
 use tokio::sync::mpsc;
@@ -35,8 +33,9 @@ use crate::metrics;
 
 /// Portions waiting in one lane.
 const LANE_QUEUE: usize = 8;
-/// A leader that says nothing for this long is gone, whatever the connection thinks: it pulses every few seconds.
-const SILENCE: Duration = Duration::from_secs(30);
+/// A leader that says nothing for this long is gone, whatever the connection thinks: it pulses every few seconds. Longer
+/// than its requests to its cluster may take, so that what holds it up is told by itself.
+const SILENCE: Duration = Duration::from_secs(75);
 /// The answer to the opening takes a few requests on the leader cluster.
 const OPENING: Duration = Duration::from_mins(1);
 /// How long the lanes may take to finish what they have begun; a bulk has a deadline of its own below this.
@@ -66,8 +65,10 @@ pub(super) async fn run(context: &Arc<ShardContext>, cancel: &CancellationToken)
     // must have taken a portion from it.
     let (done, mut applied) = mpsc::channel(context.lanes * (LANE_QUEUE + 2));
     for number in 0..context.lanes {
-        let lane =
-            Lane { opaque_id: format!("{}-{number}", context.opaque_prefix), context: context.lane.clone() };
+        let lane = Lane {
+            opaque_id: format!("{}-{number}", context.opaque_prefix),
+            context: context.lane.clone(),
+        };
         tokio::select! {
             () = lane.settle() => {}
             () = cancel.cancelled() => return End::Cancelled,
@@ -138,13 +139,20 @@ impl<'a> Session<'a> {
         let mut progress = blocking(move || store.progress()).await?;
         let connected = context.leaders.link(&context.leader_alias)?.connect().await?;
         let (to_leader, outgoing) = mpsc::channel(64);
-        let scan = progress.scan.clone().filter(|scan| scan.scanned > progress.checkpoint.get());
+        let scan = progress
+            .scan
+            .clone()
+            .filter(|scan| scan.scanned > progress.checkpoint.get());
         let open = v1::Open {
             protocol: connected.hello.protocol,
             index: context.leader.index.to_string(),
             index_uuid: context.leader_index_uuid.to_string(),
             shard: context.leader.shard.0,
-            history_uuid: progress.history.as_ref().map(ToString::to_string).unwrap_or_default(),
+            history_uuid: progress
+                .history
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             checkpoint: progress.checkpoint.get().get(),
             scanned: scan.as_ref().map_or(-1, |scan| scan.scanned.get()),
             scanned_term: scan.as_ref().map_or(0, |scan| scan.term.0),
@@ -152,14 +160,23 @@ impl<'a> Session<'a> {
         };
         send(&to_leader, v1::follower_frame::Frame::Open(open)).await?;
         let opening = async {
-            let mut frames = connected.changes().stream(ReceiverStream::new(outgoing)).await?.into_inner();
+            let mut frames = connected
+                .changes()
+                .stream(ReceiverStream::new(outgoing))
+                .await?
+                .into_inner();
             Ok::<_, tonic::Status>((frames.message().await?, frames))
         };
         let (first, frames) = timeout(OPENING, opening)
             .await
             .map_err(|_| End::Passing("the leader agent did not open the shard in time".to_owned()))??;
-        let Some(v1::LeaderFrame { frame: Some(v1::leader_frame::Frame::Opened(opened)) }) = first else {
-            return Err(End::Passing("the leader agent did not answer the opening".to_owned()));
+        let Some(v1::LeaderFrame {
+            frame: Some(v1::leader_frame::Frame::Opened(opened)),
+        }) = first
+        else {
+            return Err(End::Passing(
+                "the leader agent did not answer the opening".to_owned(),
+            ));
         };
 
         let global = GlobalCheckpoint::new(opened.global_checkpoint);
@@ -185,7 +202,9 @@ impl<'a> Session<'a> {
         context.status.leader_at(global.0, Duration::ZERO);
         session.check_bootstrapped().await?;
         let credit = session.account.open();
-        session.send(v1::follower_frame::Frame::Credit(v1::Credit { bytes: credit })).await?;
+        session
+            .send(v1::follower_frame::Frame::Credit(v1::Credit { bytes: credit }))
+            .await?;
         Ok((session, frames))
     }
 
@@ -202,12 +221,16 @@ impl<'a> Session<'a> {
             Frame::Progress(progress) => {
                 self.context.status.scanned_to(Checkpoint::new(progress.scanned));
                 let scanned = Checkpoint::new(progress.scanned);
-                self.ledger.milestone(Milestone::Scanned(scanned, PrimaryTerm(progress.primary_term)));
+                self.ledger
+                    .milestone(Milestone::Scanned(scanned, PrimaryTerm(progress.primary_term)));
                 self.reach().await
             }
             Frame::Census(census) => self.census(&census).await,
             Frame::Evidence(evidence) => self.evidence(evidence).await,
-            Frame::Sealed(sealed) => self.sealed(Checkpoint::new(sealed.checkpoint), applied, cancel).await,
+            Frame::Sealed(sealed) => {
+                self.sealed(Checkpoint::new(sealed.checkpoint), applied, cancel)
+                    .await
+            }
             Frame::Abandoned(abandoned) => {
                 tracing::debug!(shard = %self.context.key, reason = abandoned.reason, "the leader abandoned a round");
                 self.search = None;
@@ -216,7 +239,9 @@ impl<'a> Session<'a> {
             }
             Frame::Pulse(pulse) => {
                 let pending = Duration::from_micros(pulse.pending_age_micros);
-                self.context.status.leader_at(Checkpoint::new(pulse.global_checkpoint), pending);
+                self.context
+                    .status
+                    .leader_at(Checkpoint::new(pulse.global_checkpoint), pending);
                 if let Some(versions) = pulse.metadata {
                     self.metadata(versions, cancel).await?;
                 }
@@ -242,7 +267,8 @@ impl<'a> Session<'a> {
         self.metadata(versions, cancel).await?;
         self.target_still_there(cancel).await?;
         let ops = self.remember(ops).await?;
-        self.dispatch(ops.into_iter().map(Write::Op).collect(), bytes, applied, cancel).await
+        self.dispatch(ops.into_iter().map(Write::Op).collect(), bytes, applied, cancel)
+            .await
     }
 
     /// Brings the target's metadata up to date before anything that needs it is written (I7).
@@ -268,7 +294,11 @@ impl<'a> Session<'a> {
         ops.retain(|op| op.change != Change::Noop);
         let (ops, seqs) = blocking(move || {
             let docs: Vec<_> = ops.iter().map(|op| (op.seq_no, &op.doc)).collect();
-            let before = if reconciling { store.remember(&docs)? } else { store.remember_newer(&docs)? };
+            let before = if reconciling {
+                store.remember(&docs)?
+            } else {
+                store.remember_newer(&docs)?
+            };
             let mut moved = Vec::with_capacity(ops.len());
             let mut before = before.into_iter();
             ops.retain(|op| {
@@ -307,18 +337,34 @@ impl<'a> Session<'a> {
         let (mut indexed, mut forget) = (0, Vec::new());
         for write in writes {
             match &write {
-                Write::Gone(seq_no, doc) | Write::Op(Op { change: Change::Delete, seq_no, doc, .. }) => {
+                Write::Gone(seq_no, doc)
+                | Write::Op(Op {
+                    change: Change::Delete,
+                    seq_no,
+                    doc,
+                    ..
+                }) => {
                     forget.push((*seq_no, doc.id.clone()));
                 }
                 Write::Op(_) => indexed += 1,
             }
-            portions.entry(write.lane(self.lanes.len())).or_default().push(write);
+            portions
+                .entry(write.lane(self.lanes.len()))
+                .or_default()
+                .push(write);
         }
         if portions.is_empty() {
             self.account.applied(bytes);
             return self.grant().await;
         }
-        let batch = self.ledger.enter(portions.len(), Done { bytes, indexed, forget });
+        let batch = self.ledger.enter(
+            portions.len(),
+            Done {
+                bytes,
+                indexed,
+                forget,
+            },
+        );
         for (lane, writes) in portions {
             let lane = self.lanes[lane].clone();
             let place = loop {
