@@ -94,6 +94,14 @@ async fn a_leader_that_acknowledges_before_it_syncs_is_followed_within_seconds()
         "I2: {held}"
     );
 
+    // Switched back right after its last write, such an index never syncs that write by itself.
+    assert_eq!(leader.put("/asynchronous/_doc/last", &json!({ "n": 98 })).await.0, 201);
+    let request = json!({ "index.translog.durability": "request" });
+    assert_eq!(leader.put("/asynchronous/_settings", &request).await.0, 200);
+    pair.wait_until_equal("asynchronous", "copy", SOON).await;
+    let asynchronous = json!({ "index.translog.durability": "async" });
+    assert_eq!(leader.put("/asynchronous/_settings", &asynchronous).await.0, 200);
+
     // A crash while a static setting was being put leaves the follower index closed: the next life opens it.
     agents.follower.kill();
     assert_eq!(pair.target.client().post("/copy/_close", &json!({})).await.0, 200);

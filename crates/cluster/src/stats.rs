@@ -190,6 +190,18 @@ impl Cluster {
     /// # Errors
     /// [`ErrorKind::Incomplete`] if it failed on any shard copy.
     pub async fn refresh(&self, index: &IndexName) -> Result<()> {
+        self.on_all_copies(index, "refresh").await
+    }
+
+    /// Syncs everything indexed so far and starts a new translog generation.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Incomplete`] if it failed on any shard copy.
+    pub async fn flush(&self, index: &IndexName) -> Result<()> {
+        self.on_all_copies(index, "flush").await
+    }
+
+    async fn on_all_copies(&self, index: &IndexName, action: &str) -> Result<()> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(rename = "_shards")]
@@ -201,7 +213,7 @@ impl Cluster {
             #[serde(default)]
             failures: Vec<Value>,
         }
-        let call = Call::post(format!("/{}/_refresh", self.segment(index)?), "").heavy();
+        let call = Call::post(format!("/{}/_{action}", self.segment(index)?), "").heavy();
         let Answer { shards } = self.json(&call).await?;
         if shards.failed == 0 {
             return Ok(());
@@ -213,7 +225,7 @@ impl Cluster {
             .map(Refusal::of_value)
             .unwrap_or_default();
         let reason = format!(
-            "the refresh failed on {} shard copies: {}",
+            "the {action} failed on {} shard copies: {}",
             shards.failed, first.reason
         );
         Err(self

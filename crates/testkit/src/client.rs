@@ -182,16 +182,19 @@ pub async fn eventually<T, E: Display>(
 ) -> T {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(10);
+    let mut last = String::new();
     loop {
         let why = match tokio::time::timeout_at(deadline, check()).await {
             Ok(Ok(value)) => return value,
             Ok(Err(why)) => why.to_string(),
-            Err(_) => "the check itself did not end".to_owned(),
+            Err(_) if last.is_empty() => "the check itself did not end".to_owned(),
+            Err(_) => format!("the check was running again; before that: {last}"),
         };
         assert!(
             Instant::now() < deadline,
             "waited {limit:?} in vain for \"{what}\": {why}"
         );
+        last = why;
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_millis(200));
     }

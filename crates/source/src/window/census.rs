@@ -8,6 +8,7 @@ use slipstream_cluster::{ErrorKind, Searcher};
 use slipstream_model::{Census, Checkpoint, Op};
 use tokio::time::{Duration, Instant, sleep};
 
+use super::nudge::Nudge;
 use super::{Stop, Survey, WindowReader, holes};
 use crate::link::{Event, Evidence, Link, Probe, Question};
 
@@ -15,9 +16,6 @@ use crate::link::{Event, Evidence, Link, Probe, Question};
 const LIVING: usize = 10_000;
 /// How long a round waits for what it saw to be acknowledged.
 const ACKNOWLEDGE: Duration = Duration::from_mins(1);
-/// While it waits, the leader is asked this often for a refresh, which moves a global checkpoint that lags under
-/// `async` durability.
-const NUDGE: Duration = Duration::from_secs(1);
 
 impl WindowReader {
     /// Reads the tail and ends the round: at once where nothing is missing, by census otherwise.
@@ -113,7 +111,7 @@ impl WindowReader {
     /// Waits until everything up to `target` is acknowledged by the survey's own primary.
     async fn acknowledged(&self, link: &Link, survey: &Survey, target: Checkpoint) -> Result<(), Stop> {
         let begun = Instant::now();
-        let mut nudged = begun;
+        let mut nudge = Nudge::default();
         let mut pause = Duration::from_millis(2);
         loop {
             let (global, _) = self.confirm(survey).await?;
@@ -126,15 +124,7 @@ impl WindowReader {
                     "operations up to {target} were not acknowledged in time"
                 )));
             }
-            if now.duration_since(nudged) > NUDGE {
-                nudged = now;
-                let index = &self.start.shard.index;
-                self.watch
-                    .cluster()
-                    .refresh(index)
-                    .await
-                    .map_err(|e| self.failed(e))?;
-            }
+            self.push(nudge.behind(global, now)).await?;
             tokio::select! {
                 () = sleep(pause) => pause = (pause * 2).min(Duration::from_millis(100)),
                 () = link.unlinked() => return Err(Stop::Unlinked),

@@ -19,6 +19,7 @@
 
 mod census;
 mod holes;
+mod nudge;
 mod page_size;
 mod rhythm;
 mod scan;

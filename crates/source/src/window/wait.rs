@@ -4,6 +4,7 @@ use slipstream_cluster::MetadataVersions;
 use slipstream_model::PrimaryTerm;
 use tokio::time::{Duration, Instant, sleep};
 
+use super::nudge::{Nudge, Push};
 use super::rhythm::Look;
 use super::{Stop, Survey, WindowReader};
 use crate::ReadError;
@@ -14,14 +15,11 @@ use crate::watch::Reading;
 const METADATA_AGE: Duration = Duration::from_secs(1);
 /// The follower hears from an unchanged shard at least this often.
 const PULSE: Duration = Duration::from_secs(2);
-/// Operations that are assigned and stay unacknowledged for this long get a refresh: under `async` durability the
-/// global checkpoint moves with the next action only, which can be 30 s away.
-const NUDGE: Duration = Duration::from_secs(1);
 
 impl WindowReader {
     /// Waits until a round is due. What it returns was read before anything of the round.
     pub(super) async fn work(&mut self, link: &Link) -> Result<(Survey, Look), Stop> {
-        let mut unacknowledged: Option<Instant> = None;
+        let mut nudge = Nudge::default();
         loop {
             let poll = self.rhythm.poll();
             let index = &self.start.shard.index;
@@ -50,24 +48,29 @@ impl WindowReader {
             }
 
             if survey.max > survey.global.0 {
-                let since = *unacknowledged.get_or_insert(now);
-                if now.duration_since(since) >= NUDGE {
-                    unacknowledged = None;
-                    let index = &self.start.shard.index;
-                    self.watch
-                        .cluster()
-                        .refresh(index)
-                        .await
-                        .map_err(|e| self.failed(e))?;
-                }
+                self.push(nudge.behind(survey.global, now)).await?;
             } else {
-                unacknowledged = None;
+                nudge.caught_up();
             }
             tokio::select! {
                 () = sleep(poll) => {}
                 () = link.unlinked() => return Err(Stop::Unlinked),
             }
         }
+    }
+
+    /// Asks the leader for what may move its global checkpoint.
+    pub(super) async fn push(&self, push: Option<Push>) -> Result<(), Stop> {
+        let (cluster, index) = (self.watch.cluster(), &self.start.shard.index);
+        let pushed = match push {
+            None => return Ok(()),
+            Some(Push::Refresh) => cluster.refresh(index).await,
+            Some(Push::Flush) => {
+                tracing::info!(shard = %self.start.shard, "the global checkpoint is stuck, asking for a flush");
+                cluster.flush(index).await
+            }
+        };
+        Ok(pushed.map_err(|e| self.failed(e))?)
     }
 
     /// Statistics and term in the order that makes them usable: whatever the statistics call acknowledged was so under
