@@ -95,7 +95,10 @@ async fn a_leader_that_acknowledges_before_it_syncs_is_followed_within_seconds()
     );
 
     // Switched back right after its last write, such an index never syncs that write by itself.
-    assert_eq!(leader.put("/asynchronous/_doc/last", &json!({ "n": 98 })).await.0, 201);
+    assert_eq!(
+        leader.put("/asynchronous/_doc/last", &json!({ "n": 98 })).await.0,
+        201
+    );
     let request = json!({ "index.translog.durability": "request" });
     assert_eq!(leader.put("/asynchronous/_settings", &request).await.0, 200);
     pair.wait_until_equal("asynchronous", "copy", SOON).await;

@@ -35,7 +35,10 @@ impl Nudge {
         let since = match self.stuck {
             Some((at, since)) if at == global => since,
             _ => {
-                *self = Nudge { stuck: Some((global, now)), ..Nudge::default() };
+                *self = Nudge {
+                    stuck: Some((global, now)),
+                    ..Nudge::default()
+                };
                 now
             }
         };
@@ -79,8 +82,9 @@ mod tests {
     #[test]
     fn a_stuck_checkpoint_gets_refreshes_and_then_a_flush() {
         let (mut nudge, start) = (Nudge::default(), Instant::now());
-        let pushes: Vec<_> =
-            (0..=100).filter_map(|step| nudge.behind(at(7), start + Duration::from_millis(100 * step))).collect();
+        let pushes: Vec<_> = (0..=100)
+            .filter_map(|step| nudge.behind(at(7), start + Duration::from_millis(100 * step)))
+            .collect();
         assert_eq!(pushes.len(), 10);
         assert!(pushes[..9].iter().all(|push| *push == Push::Refresh));
         assert_eq!(pushes[9], Push::Flush);
