@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 
 use crate::documents::{self, Bodies};
+use crate::output::aside;
 use crate::rest::Rest;
 
 /// Documents a bulk, and bulks at once.
@@ -65,6 +66,10 @@ impl Load {
         for shape in SHAPES.into_iter().take(shapes) {
             let load = Load::new(docs, shards, shape);
             let time = load.run(rest, "trial").await?;
+            aside(&format!(
+                "         {shape:?}: {:.0}/s",
+                docs as f64 / time.as_secs_f64()
+            ));
             if best.as_ref().is_none_or(|(fastest, _)| time < *fastest) {
                 best = Some((time, load));
             }

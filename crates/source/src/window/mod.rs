@@ -180,8 +180,8 @@ impl WindowReader {
         self.finish(link, survey).await
     }
 
-    /// Reads what the index's own refresh has made visible. Whether that was everything up to the global checkpoint,
-    /// without holes: then the round is over.
+    /// Reads what the index's own refresh has made visible. If that is an unbroken run, the round is over: it is complete
+    /// as far as it reaches, and what was acknowledged after the index's refresh comes with its next one.
     async fn read_as_is(&mut self, link: &mut Link, survey: &Survey) -> Result<bool, Stop> {
         let docs = self.pages.docs(link.credit().await?);
         if self.holes || self.scanned.distance_to(survey.global.0) > docs as u64 {
@@ -193,7 +193,8 @@ impl WindowReader {
             return Ok(false);
         }
         let through = holes::contiguous_through(self.scanned, &page.ops);
-        if through >= survey.global.0 {
+        let unbroken = page.ops.last().is_some_and(|last| through == last.seq_no.as_checkpoint());
+        if unbroken || through >= survey.global.0 {
             self.conclude_contiguous(link, survey, page.ops, through).await?;
             return Ok(true);
         }
@@ -219,7 +220,7 @@ impl WindowReader {
         let above = ops.partition_point(|op| survey.global.0.covers(op.seq_no));
         let above = ops.split_off(above);
         self.emit(link, ops).await?;
-        let mut sealed = survey.global.0;
+        let mut sealed = through.min(survey.global.0);
         if through > sealed {
             let (global, _) = self.confirm(survey).await?;
             sealed = through.min(global.0);
