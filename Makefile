@@ -51,7 +51,7 @@ unit: ready ## Unit and property tests; no servers
 
 .PHONY: e2e
 e2e: ready-servers ## Conformance and end-to-end suites on real servers (SUITES="walkthrough" picks some)
-	$(CARGO) build --workspace --bins
+	$(CARGO) build --workspace --all-targets
 	$(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(SUITES)) $(IN_TURN)
 
 .PHONY: kit
@@ -60,7 +60,7 @@ kit: ready-servers ## The test kit's own tests on real servers
 
 .PHONY: storm
 storm: ready-servers ## Storms over SEEDS seeds (5), SECONDS_EACH seconds of writing each (90); STORM_SEED=S repeats one
-	$(CARGO) build --workspace --bins
+	$(CARGO) build --workspace --all-targets
 	STORM_SEEDS=$(SEEDS) STORM_SECONDS=$(SECONDS_EACH) $(CARGO) test --workspace --test $(STORM) $(IN_TURN) --nocapture
 
 .PHONY: bench
