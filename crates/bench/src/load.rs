@@ -37,6 +37,9 @@ const SHAPES: [Shape; 7] = [
     Shape::new(2_500, 8),
 ];
 
+/// Documents that a shape is tried with.
+const TRIAL_DOCS: u64 = 100_000;
+
 /// The documents of a load, in bodies of one shape.
 pub(crate) struct Load {
     shape: Shape,
@@ -60,21 +63,22 @@ impl Load {
     /// The fastest of some shapes for loading this many documents into a new index of a cluster. The first is tried
     /// twice: its first time is the warm-up.
     pub(crate) async fn best(rest: &Rest, docs: u64, shards: u32, shapes: usize) -> Result<Load> {
+        let trial = docs.min(TRIAL_DOCS);
         let [first, ..] = SHAPES;
-        Load::new(docs, shards, first).run(rest, "trial").await?;
-        let mut best: Option<(Duration, Load)> = None;
+        Load::new(trial, shards, first).run(rest, "trial").await?;
+        let mut best: Option<(Duration, Shape)> = None;
         for shape in SHAPES.into_iter().take(shapes) {
-            let load = Load::new(docs, shards, shape);
-            let time = load.run(rest, "trial").await?;
+            let time = Load::new(trial, shards, shape).run(rest, "trial").await?;
             aside(&format!(
                 "         {shape:?}: {:.0}/s",
-                docs as f64 / time.as_secs_f64()
+                trial as f64 / time.as_secs_f64()
             ));
-            if best.as_ref().is_none_or(|(fastest, _)| time < *fastest) {
-                best = Some((time, load));
+            if best.is_none_or(|(fastest, _)| time < fastest) {
+                best = Some((time, shape));
             }
         }
-        best.map(|(_, load)| load).context("no shape was tried")
+        let (_, shape) = best.context("no shape was tried")?;
+        Ok(Load::new(docs, shards, shape))
     }
 
     /// How it loads.

@@ -55,13 +55,13 @@ impl Plan {
         } else {
             Plan {
                 samples: 3,
-                bootstrap_docs: 200_000,
+                bootstrap_docs: 300_000,
                 memory_docs: 1_000_000,
                 wire_docs: 100_000,
                 shapes: usize::MAX,
                 shards: &[1, 4],
                 load_samples: 5,
-                load_time: seconds(15),
+                load_time: seconds(12),
                 lead_in: seconds(3),
                 slow_lag_time: seconds(30),
                 lag_time: seconds(15),

@@ -141,6 +141,7 @@ impl Report {
             text.push_str("**This was a quick run, which only shows that everything works: the numbers mean nothing.**\n\n");
         }
         let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let command = format!("make bench ARGS=\"{}\"", arguments.join(" "));
         _ = write!(
             text,
             "Read the ratios, not the absolute numbers, and neither as a promise for other machines:\n\n\
@@ -154,7 +155,7 @@ impl Report {
              mapping is explicit and `refresh_interval` is set to 1 s.\n\
              - Each measurement is taken in turn with what it is compared with, after a warm-up; the table shows \
              median, least, greatest and number of samples.\n\n\
-             Measured on {} in {} s by\n\n```\ncargo run --release -p slipstream-bench -- {}\n```\n",
+             Measured on {} in {} s by\n\n```\n{}\n```\n",
             machine.hardware,
             machine.kernel,
             world.leader.release(),
@@ -169,7 +170,7 @@ impl Report {
             },
             machine.date,
             took.as_secs(),
-            arguments.join(" "),
+            command,
         );
         text.push_str(
             "\n| | median | least – greatest | samples | goal | verdict |\n|---|--:|--:|--:|--:|---|\n",

@@ -16,8 +16,11 @@ use crate::world::World;
 /// The speed of a bootstrap should be at least this share of the loader's.
 const GOAL: f64 = 0.8;
 
-/// Large pages are nothing that the leader's JVM has been asked for before: it takes a while to compile their path.
-const WARM_UPS: usize = 2;
+/// The leader's JVM has never been asked for pages of this kind, and takes a while to compile what serves them: it is warm
+/// when a bootstrap is not this much faster than the one before.
+const WARMER: f64 = 0.9;
+/// But not more bootstraps than this.
+const MOST_WARM_UPS: usize = 6;
 
 /// Processor time is given for this many documents.
 const UNIT_DOCS: f64 = 100_000.0;
@@ -59,10 +62,7 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
     let target = &world.target.rest;
     let (source, _) = world.filled(docs, shards).await?;
     let agents = Agents::start(world, Setup::default()).await?;
-    // The warm-up; finding the best shape of the loader is its own. Both make the JVMs compile what they run.
-    for _ in 0..WARM_UPS {
-        bootstrap(world, &agents, &source, docs).await?;
-    }
+    warm_up(world, &agents, &source, docs).await?;
     let load = Load::best(target, docs, shards, plan.shapes).await?;
     aside(&format!(
         "         {}: best loader {:?}",
@@ -141,6 +141,19 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
         ));
     }
     Ok(load)
+}
+
+/// Bootstraps until that gets no faster. Finding the best shape of the loader is the loader's own warm-up.
+async fn warm_up(world: &World, agents: &Agents, source: &str, docs: u64) -> Result<()> {
+    let mut last = bootstrap(world, agents, source, docs).await?;
+    for _ in 1..MOST_WARM_UPS {
+        let time = bootstrap(world, agents, source, docs).await?;
+        if time > last.mul_f64(WARMER) {
+            break;
+        }
+        last = time;
+    }
+    Ok(())
 }
 
 /// One bootstrap, of which every document is counted on the target afterwards.
