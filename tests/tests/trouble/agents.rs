@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use slipstream_model::Phase;
 use slipstream_sandbox::Endpoint;
+use slipstream_store::Store;
 use slipstream_testkit::client::eventually;
 use slipstream_tests::agents::{Options, SOON};
 
@@ -63,6 +65,26 @@ async fn a_follower_agent_killed_at_steady_state_goes_on_from_there() {
             .await;
     }
     assert_eq!(world.agents.status("f").await["reason"], "User initiated");
+    world.goes_on("lead", "f").await;
+}
+
+/// A storm (seed 1795522156) killed the agent after the last shard had stored that its first copy was complete and before the
+/// index had stored its new phase. What that leaves in the store is put there by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_agent_killed_between_the_last_shard_and_the_new_phase_is_syncing_all_the_same() {
+    let mut world = World::start().await;
+    world.following().await;
+    world.agents.follower.kill();
+    {
+        let store =
+            Store::open(&world.agents.folder.path().join("store")).expect("the store of a dead agent");
+        let mut definition = store.definitions().expect("definitions").remove(0);
+        definition.phase = Phase::Bootstrapping;
+        store.put_definition(&definition).expect("put");
+    }
+    world.agents.follower.start();
+    world.agents.wait_for_gateway().await;
+    world.agents.wait_for_status("f", "SYNCING", SOON).await;
     world.goes_on("lead", "f").await;
 }
 

@@ -253,6 +253,8 @@ impl IndexTask {
 
         let cancel = self.context.shutdown.child_token();
         let bootstrapped = Arc::new(Notify::new());
+        // An earlier life may have ended after the last shard had stored its completion and before the phase was.
+        bootstrapped.notify_one();
         let mut sessions = JoinSet::new();
         let mut contexts = Vec::new();
         for (number, cell) in cells.iter().enumerate() {
