@@ -2,7 +2,8 @@
 //! settings and aliases are.
 //!
 //! An operation is acknowledged only after the elected master has committed the mapping it needs, so versions are asked
-//! of the master, never of the node's own copy (I7).
+//! of the master (I7). A node's own copy of the state will do for one purpose: for what this node itself has written to
+//! its translog, since it applied the mapping before.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -116,6 +117,11 @@ impl Cluster {
         self.version_of_state("filter_path=version").await
     }
 
+    /// The version of the cluster state that the node beside this client has applied.
+    pub async fn local_state_version(&self) -> Result<u64> {
+        self.version_of_state("local=true&filter_path=version").await
+    }
+
     async fn version_of_state(&self, query: &str) -> Result<u64> {
         #[derive(Deserialize)]
         struct Answer {
@@ -129,13 +135,22 @@ impl Cluster {
 
     /// The state of one index; `None` if there is no index of that very name, also if it is an alias.
     pub async fn index_state(&self, index: &IndexName) -> Result<Option<IndexState>> {
+        self.state_of_index(index, "").await
+    }
+
+    /// The same, as the node beside this client has applied it.
+    pub async fn local_index_state(&self, index: &IndexName) -> Result<Option<IndexState>> {
+        self.state_of_index(index, "local=true&").await
+    }
+
+    async fn state_of_index(&self, index: &IndexName, whose: &str) -> Result<Option<IndexState>> {
         const FIELDS: &str = "version,metadata.indices.*.mapping_version,metadata.indices.*.settings_version,\
             metadata.indices.*.aliases_version,metadata.indices.*.state,metadata.indices.*.primary_terms,\
             metadata.indices.*.routing_num_shards,metadata.indices.*.settings.index.uuid,\
             metadata.indices.*.settings.index.number_of_shards";
         let call = Call::get(
             format!("/_cluster/state/metadata,version/{}", self.segment(index)?),
-            format!("{OPTIONS}&filter_path={FIELDS}"),
+            format!("{whose}{OPTIONS}&filter_path={FIELDS}"),
         );
         let mut answer: StateAnswer = self.json(&call).await?;
         let Some(found) = answer.metadata.indices.remove(index.as_str()) else {
@@ -227,7 +242,7 @@ impl Cluster {
     /// behind the master's.
     async fn wait_for_node(&self, version: u64) -> Result<()> {
         for _ in 0..MOST_LOCAL_LOOKS {
-            if self.version_of_state("local=true&filter_path=version").await? >= version {
+            if self.local_state_version().await? >= version {
                 return Ok(());
             }
             tokio::time::sleep(PAUSE).await;

@@ -594,3 +594,26 @@ async fn a_running_bulk_is_seen() {
         cluster.delete_index(&index).await.expect("delete");
     }
 }
+
+#[tokio::test]
+#[ignore = "needs real servers"]
+async fn the_node_beside_the_client_holds_the_copies_of_a_single_node() {
+    for cluster in clusters() {
+        let index = fresh(&cluster, "copies", &small()).await;
+        let node = cluster.local_node().await.expect("node");
+        let copies = cluster.shard_copies(&index).await.expect("copies").expect("open");
+        let stats = cluster
+            .seq_stats(std::slice::from_ref(&index))
+            .await
+            .expect("stats");
+        let (copy, primary) = (&copies.shards[&ShardId(0)], &stats[&index].shards[&ShardId(0)]);
+        assert_eq!(copies.uuid, stats[&index].uuid);
+        assert_eq!((copy.len(), copy[0].primary), (1, true));
+        assert_eq!((&copy[0].node, &copy[0].node), (&node.id, &primary.node));
+        assert_eq!(copy[0].history_uuid, primary.history_uuid);
+        assert!(!node.name.is_empty() && !copy[0].translog_uuid.is_empty());
+        assert!(!copy[0].data_path.is_empty(), "{copy:?}");
+        cluster.delete_index(&index).await.expect("delete");
+        assert_eq!(cluster.shard_copies(&index).await.expect("copies"), None);
+    }
+}

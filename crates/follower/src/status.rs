@@ -102,11 +102,19 @@ impl ShardCell {
 
     /// A reader serves the shard; the first copy ends at `bootstrap_through`.
     pub(crate) fn opened(&self, reader: &str, why: &str, bootstrap_through: Option<Checkpoint>) {
-        metrics::reader(&self.shard, reader, true);
+        self.serving(reader, why);
         let mut state = self.state();
-        state.reader = Some((reader.to_owned(), why.to_owned()));
         state.bootstrap_through = bootstrap_through;
         state.waiting_for = None;
+    }
+
+    /// This reader serves the shard from here on.
+    pub(crate) fn serving(&self, reader: &str, why: &str) {
+        let before = self.state().reader.replace((reader.to_owned(), why.to_owned()));
+        if let Some((before, _)) = before {
+            metrics::reader(&self.shard, &before, false);
+        }
+        metrics::reader(&self.shard, reader, true);
     }
 
     /// No stream is open.

@@ -1,7 +1,7 @@
 //! What the leader cluster holds, as far as the caller may see it.
 
 use serde_json::Value;
-use slipstream_cluster::IndexDescription;
+use slipstream_cluster::{IndexCopies, IndexDescription};
 use slipstream_model::settings::Settings;
 use slipstream_model::{ClusterUuid, IndexName};
 use slipstream_wire::v1;
@@ -63,6 +63,38 @@ impl v1::catalog_server::Catalog for CatalogService {
             })
             .collect();
         Ok(Response::new(v1::ListReply { indices }))
+    }
+
+    async fn locate(&self, request: Request<v1::LocateRequest>) -> Result<Response<v1::Placement>, Status> {
+        let caller = Caller::of(&request)?;
+        let index = IndexName::new(request.into_inner().index);
+        self.0.access.check(&caller, &index)?;
+        let copies = self.0.watch.cluster().shard_copies(&index).await;
+        let copies = copies.map_err(|e| cause::of_cluster(&e))?;
+        let copies = copies.ok_or_else(|| {
+            Status::not_found(format!(
+                "the leader cluster has no copy of an index [{index}]: it is missing, closed, or assigned nowhere"
+            ))
+        })?;
+        Ok(Response::new(placement(copies)))
+    }
+}
+
+fn placement(copies: IndexCopies) -> v1::Placement {
+    let shards = copies.shards.into_iter().filter(|(_, copies)| !copies.is_empty());
+    let shards = shards.map(|(shard, copies)| v1::placement::Shard {
+        shard: shard.0,
+        copies: copies
+            .into_iter()
+            .map(|copy| v1::placement::Copy {
+                node_id: copy.node,
+                primary: copy.primary,
+            })
+            .collect(),
+    });
+    v1::Placement {
+        index_uuid: copies.uuid.to_string(),
+        shards: shards.collect(),
     }
 }
 

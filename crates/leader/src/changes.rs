@@ -1,8 +1,7 @@
 //! The opening of a shard stream: nothing is read before the caller, its protocol and its place are found good.
 
 use slipstream_model::IndexName;
-use slipstream_source::ShardReader;
-use slipstream_source::window::WindowReader;
+use slipstream_source::{RelayReader, ShardReader};
 use slipstream_wire::v1;
 use slipstream_wire::v1::follower_frame::Frame as Said;
 use tokio::time::timeout;
@@ -54,7 +53,8 @@ impl ChangesService {
         let start = frames::start(open).map_err(|error| refuse(&caller, &error))?;
 
         let (shard, checkpoint) = (start.shard.clone(), start.checkpoint);
-        let reader = WindowReader::open(&agent.watch, start).await.map_err(|error| {
+        let opened = RelayReader::open(&agent.watch, &agent.tails, start).await;
+        let reader = opened.map_err(|error| {
             let status = cause::of_read(&error);
             let (code, reason) = (status.code(), status.message());
             tracing::warn!(identity = %caller, %shard, ?code, reason, "a shard could not be opened");
@@ -62,7 +62,7 @@ impl ChangesService {
         })?;
         let opening = reader.opening();
         tracing::info!(
-            identity = %caller, %shard, reader = reader.kind().as_str(), %checkpoint,
+            identity = %caller, %shard, reader = reader.kind().as_str(), why = reader.why(), %checkpoint,
             global_checkpoint = %opening.global_checkpoint, term = %opening.term, "a stream begins"
         );
         Ok(Session {

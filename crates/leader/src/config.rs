@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use slipstream_model::Pattern;
+use slipstream_source::TailConfig;
 
 /// What a leader agent is started with.
 #[derive(Debug, Clone)]
@@ -15,16 +16,19 @@ pub struct LeaderConfig {
     pub max_streams: usize,
     /// How long a new stream may take to say what it is for.
     pub open_deadline: Duration,
+    /// Whether and where to read the translog files of the node beside the agent.
+    pub translog: TailConfig,
 }
 
 impl Default for LeaderConfig {
-    /// Nothing is allowed, 512 streams, ten seconds to open.
+    /// Nothing is allowed, 512 streams, ten seconds to open, translog files are read.
     fn default() -> Self {
         LeaderConfig {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             allow: Vec::new(),
             max_streams: 512,
             open_deadline: Duration::from_secs(10),
+            translog: TailConfig::default(),
         }
     }
 }

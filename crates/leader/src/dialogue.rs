@@ -42,7 +42,9 @@ impl Dialogue {
             Event::Census { .. } | Event::Evidence(_) => Turn::Follower,
             Event::Sealed { .. } => Turn::Closed,
             Event::Abandoned { .. } => Turn::Abandoned,
-            Event::Ops { .. } | Event::Progress { .. } | Event::Pulse { .. } => return,
+            Event::Ops { .. } | Event::Progress { .. } | Event::Serving { .. } | Event::Pulse { .. } => {
+                return;
+            }
         };
         *self.turn() = next;
     }

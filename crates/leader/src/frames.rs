@@ -69,6 +69,7 @@ pub(crate) fn start(open: v1::Open) -> Result<Start, FrameError> {
         history,
         checkpoint,
         scan,
+        reconciling: open.reconciling,
         refresh_every: (open.refresh_millis > 0).then(|| Duration::from_millis(open.refresh_millis.into())),
     })
 }
@@ -104,13 +105,10 @@ pub(crate) fn probe(probe: v1::Probe) -> Result<Probe, FrameError> {
 }
 
 /// The answer to Open.
-pub(crate) fn opened(kind: ReaderKind, opening: &Opening) -> v1::LeaderFrame {
-    let why = match kind {
-        ReaderKind::Window => "the REST API serves any engine and every place in the history",
-    };
+pub(crate) fn opened(kind: ReaderKind, why: String, opening: &Opening) -> v1::LeaderFrame {
     frame(Frame::Opened(v1::Opened {
         reader: kind.as_str().to_owned(),
-        why: why.to_owned(),
+        why,
         history_uuid: opening.history.to_string(),
         primary_term: opening.term.0,
         global_checkpoint: opening.global_checkpoint.0.get(),
@@ -142,6 +140,10 @@ pub(crate) fn of_event(event: Event) -> Result<v1::LeaderFrame, Operations> {
             primary_term: term.0,
         }),
         Event::Abandoned { reason } => Frame::Abandoned(v1::Abandoned { reason }),
+        Event::Serving { reader, why } => Frame::Serving(v1::Serving {
+            reader: reader.as_str().to_owned(),
+            why,
+        }),
         Event::Pulse {
             global_checkpoint,
             max_seq_no,

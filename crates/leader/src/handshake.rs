@@ -1,13 +1,20 @@
-//! The first call on a connection: releases, protocol versions, and which cluster this agent stands beside.
+//! The first call on a connection: releases, protocol versions, and which cluster and node this agent stands beside.
 
+use std::time::Duration;
+
+use slipstream_cluster::ClusterError;
 use slipstream_wire::protocol::{PROTOCOL_MAX, PROTOCOL_MIN, common_capabilities};
 use slipstream_wire::{ProtocolMismatch, negotiate, v1};
+use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use crate::authorise::Caller;
 use crate::cause;
 use crate::metrics::{Refusal, refused};
 use crate::server::Agent;
+
+/// How long the node may take to say who it is; it need not ask others for that.
+const PLACE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// Answers the handshake.
 pub(crate) struct HandshakeService(pub(crate) Agent);
@@ -21,7 +28,9 @@ impl v1::handshake_server::Handshake for HandshakeService {
         let cluster = self.0.watch.cluster();
         let identity = cluster.identity().await.map_err(|e| cause::of_cluster(&e))?;
         // The identity may be remembered from better times: ask something that only a living cluster answers.
-        cluster.state_version().await.map_err(|e| cause::of_cluster(&e))?;
+        let alive = cluster.state_version();
+        let place = async { Ok(place(&self.0).await) };
+        let (_, place) = tokio::try_join!(alive, place).map_err(|e| cause::of_cluster(&e))?;
         tracing::info!(identity = %caller, agent = hello.agent_version, protocol, "a follower agent said hello");
         Ok(Response::new(v1::HelloReply {
             agent_version: self.0.config.agent_version.clone(),
@@ -32,8 +41,42 @@ impl v1::handshake_server::Handshake for HandshakeService {
             engine: identity.engine.to_string(),
             engine_version: identity.version.to_string(),
             identity: caller.to_string(),
+            node_id: place.node_id,
+            node_name: place.node_name,
+            tails: place.tails,
         }))
     }
+}
+
+/// Where the agent stands; nothing of it where that is not known.
+#[derive(Default)]
+struct Place {
+    node_id: String,
+    node_name: String,
+    tails: bool,
+}
+
+/// Asked anew each time: another node may have the address by now. A cluster that does not tell (its user may lack the
+/// privilege) is served without.
+async fn place(agent: &Agent) -> Place {
+    let asked = async {
+        let node = agent.watch.cluster().local_node().await?;
+        Ok::<_, ClusterError>(Place {
+            node_id: node.id,
+            node_name: node.name,
+            tails: agent.tails.check().await.is_ok(),
+        })
+    };
+    match timeout(PLACE_DEADLINE, asked).await {
+        Ok(Ok(place)) => return place,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "the cluster does not tell which node is beside this agent");
+        }
+        Err(_) => {
+            tracing::debug!(after = ?PLACE_DEADLINE, "the node beside this agent does not say who it is");
+        }
+    }
+    Place::default()
 }
 
 /// Refuses a stream under a protocol version that this release does not speak.

@@ -23,3 +23,4 @@ mod session;
 
 pub use config::{AllowRule, LeaderConfig};
 pub use server::{Leader, LeaderError};
+pub use slipstream_source::TailConfig;

@@ -2,6 +2,8 @@
 //!
 //! Handles come from the `metrics` facade: without a recorder installed, counting costs next to nothing.
 
+use std::sync::{Mutex, PoisonError};
+
 use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
 use slipstream_model::{Change, Op, ShardKey};
 
@@ -74,7 +76,9 @@ pub(crate) struct SessionMetrics {
     deleted: Counter,
     noops: Counter,
     acknowledged: Gauge,
-    reader: Gauge,
+    shard: (String, String),
+    /// The reader that serves now; it may change in the middle.
+    reader: Mutex<Gauge>,
     sessions: Gauge,
 }
 
@@ -89,12 +93,19 @@ impl SessionMetrics {
             deleted: counter!(OPS_TOTAL, "kind" => "delete"),
             noops: counter!(OPS_TOTAL, "kind" => "noop"),
             acknowledged: gauge!(ACKNOWLEDGED_CHECKPOINT, "index" => index.clone(), "shard" => number.clone()),
-            reader: gauge!(READER, "index" => index, "shard" => number, "reader" => reader),
+            reader: Mutex::new(reader_gauge(&index, &number, reader)),
+            shard: (index, number),
             sessions: gauge!(SESSIONS),
         };
-        metrics.reader.increment(1);
         metrics.sessions.increment(1);
         metrics
+    }
+
+    /// Another reader serves from here on.
+    pub(crate) fn serving(&self, reader: &'static str) {
+        let mut current = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        current.decrement(1);
+        *current = reader_gauge(&self.shard.0, &self.shard.1, reader);
     }
 
     /// Operations are about to be encoded.
@@ -126,7 +137,19 @@ impl SessionMetrics {
 
 impl Drop for SessionMetrics {
     fn drop(&mut self) {
-        self.reader.decrement(1);
+        self.reader
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .decrement(1);
         self.sessions.decrement(1);
     }
+}
+
+/// The gauge of a reader that serves a shard, with this one counted.
+fn reader_gauge(index: &str, shard: &str, reader: &'static str) -> Gauge {
+    let gauge = gauge!(
+        READER, "index" => index.to_owned(), "shard" => shard.to_owned(), "reader" => reader
+    );
+    gauge.increment(1);
+    gauge
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_cluster::Cluster;
-use slipstream_source::Watch;
+use slipstream_source::{Tails, Watch};
 use slipstream_wire::accept::{incoming, server};
 use slipstream_wire::protocol::MAX_MESSAGE_BYTES;
 use slipstream_wire::{ServerTls, v1};
@@ -39,6 +39,7 @@ pub struct Leader(Agent);
 #[derive(Clone)]
 pub(crate) struct Agent {
     pub(crate) watch: Watch,
+    pub(crate) tails: Tails,
     pub(crate) access: Access,
     pub(crate) config: Arc<LeaderConfig>,
     /// Streams that may still be opened.
@@ -52,13 +53,24 @@ impl Leader {
     pub fn new(cluster: Cluster, mut config: LeaderConfig, shutdown: CancellationToken) -> Self {
         let access = Access::new(std::mem::take(&mut config.allow));
         let streams = Arc::new(Semaphore::new(config.max_streams.min(Semaphore::MAX_PERMITS)));
+        let watch = Watch::new(cluster);
+        let tails = Tails::new(watch.clone(), config.translog.clone());
         Leader(Agent {
-            watch: Watch::new(cluster),
+            watch,
+            tails,
             access,
             config: Arc::new(config),
             streams,
             shutdown,
         })
+    }
+
+    /// Whether the translog files of the node beside this agent can be read.
+    ///
+    /// # Errors
+    /// Why not, in words, and what to do.
+    pub async fn check_translog(&self) -> Result<(), String> {
+        self.0.tails.check().await
     }
 
     /// Replaces the rules of who may read what. New calls go by the new rules, and open streams that these do not allow

@@ -75,6 +75,7 @@ impl Session {
             frames,
             credit: credit.clone(),
             dialogue: Arc::clone(&dialogue),
+            shard: &shard,
             metrics: &metrics,
             encoder: None,
         };
@@ -85,7 +86,7 @@ impl Session {
             metrics: &metrics,
         };
 
-        let opened = frames::opened(reader.kind(), reader.opening());
+        let opened = frames::opened(reader.kind(), reader.why(), reader.opening());
         let reading = async move {
             let result = reader.run(&mut link).await;
             // Ends the queue of events; what is still in it is told before the reader's end is.
@@ -135,6 +136,7 @@ struct Teller<'a> {
     frames: mpsc::Sender<v1::LeaderFrame>,
     credit: Credit,
     dialogue: Arc<Dialogue>,
+    shard: &'a ShardKey,
     metrics: &'a SessionMetrics,
     /// Kept from batch to batch, away only while a thread uses it.
     encoder: Option<BatchEncoder>,
@@ -151,6 +153,10 @@ impl Teller<'_> {
         while self.frames.send(frame).await.is_ok() {
             let Some(event) = events.recv().await else { break };
             self.dialogue.leader_says(&event);
+            if let Event::Serving { reader, why } = &event {
+                tracing::info!(shard = %self.shard, reader = reader.as_str(), why, "another reader serves");
+                self.metrics.serving(reader.as_str());
+            }
             frame = match frames::of_event(event) {
                 Ok(frame) => frame,
                 Err(operations) => self.pack(operations).await?,

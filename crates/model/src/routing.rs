@@ -57,11 +57,42 @@ impl ShardRouting {
         (hash.rem_euclid(i64::from(self.routing_shards)) / i64::from(self.routing_shards / self.shards))
             as u32
     }
+
+    /// A routing value that leads to `shard` for the document with this id: what a delete is sent with when nobody knows
+    /// the routing that the document was indexed with. `None` only if `shard` is not one of the index's.
+    pub fn leading_to(self, shard: u32, id: &str) -> Option<String> {
+        if shard >= self.shards {
+            return None;
+        }
+        // Each try hits one shard in `shards` at random, so the bound is never met.
+        (0..self.shards.saturating_mul(1_000))
+            .map(|number| number.to_string())
+            .find(|routing| self.shard_of(id, Some(routing)) == shard)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_shard_can_be_reached_whatever_the_id() {
+        for (shards, routing_shards, partition_size) in
+            [(1, 1024, 1), (5, 640, 1), (7, 896, 3), (128, 1024, 1)]
+        {
+            let index = ShardRouting {
+                shards,
+                routing_shards,
+                partition_size,
+            };
+            for shard in 0..shards {
+                let id = format!("document {shard}");
+                let routing = index.leading_to(shard, &id).unwrap();
+                assert_eq!(index.shard_of(&id, Some(&routing)), shard);
+            }
+            assert_eq!(index.leading_to(shards, "1"), None);
+        }
+    }
 
     #[test]
     fn murmur3_matches_the_engines() {

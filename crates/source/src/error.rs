@@ -1,6 +1,6 @@
 //! Why a reader stopped, in words for the operator of the follower.
 
-use slipstream_cluster::ClusterError;
+use slipstream_cluster::{ClusterError, ErrorKind};
 use slipstream_model::{Checkpoint, HistoryUuid, IndexUuid, ShardKey};
 use thiserror::Error;
 
@@ -70,6 +70,15 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// What a failed question to the leader cluster means for a shard's reader.
+    pub(crate) fn of_cluster(shard: ShardKey, source: ClusterError) -> ReadError {
+        match source.kind {
+            ErrorKind::NotFound => ReadError::IndexGone(shard),
+            ErrorKind::IndexClosed => ReadError::IndexClosed(shard),
+            _ => ReadError::Cluster { shard, source },
+        }
+    }
+
     /// Whether trying again can help without anybody doing anything.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -9,15 +9,22 @@
 //! - emitting takes credit from the [`Link`], so that what is on its way is bounded (I8);
 //! - when the identity of what is read changes, the reader ends with an error that says so (I5).
 //!
-//! [`window`] reads through the REST API and works with any engine.
+//! [`window`] reads through the REST API and works with any engine. [`tail`] reads the translog files of a copy on the same
+//! host, within a moment of the acknowledgement. [`relay`] is what a session gets: the tail where it can, windows where
+//! it cannot, changing over without a gap.
 
 pub mod error;
 pub mod link;
+mod nudge;
+pub mod relay;
+pub mod tail;
 pub mod watch;
 pub mod window;
 
 pub use error::ReadError;
 pub use link::{Credit, Event, Evidence, Link, Probe, Question};
+pub use relay::RelayReader;
+pub use tail::{TailConfig, Tails};
 pub use watch::Watch;
 
 use async_trait::async_trait;
@@ -36,6 +43,9 @@ pub struct Start {
     pub checkpoint: Checkpoint,
     /// How far an unfinished scan had come, and the term it was made in. Good only while that term rules.
     pub scan: Option<(Checkpoint, PrimaryTerm)>,
+    /// The follower may hold documents that this history never had, or missed some: everything has to be counted before the
+    /// operations alone can be trusted to lead to the same state.
+    pub reconciling: bool,
     /// How often to refresh the leader when there is something new; `None` follows the index's own rhythm.
     pub refresh_every: Option<std::time::Duration>,
 }
@@ -56,6 +66,8 @@ pub struct Opening {
 pub enum ReaderKind {
     /// Windows of sequence numbers over the REST API.
     Window,
+    /// The translog files of a copy on this host.
+    Translog,
 }
 
 impl ReaderKind {
@@ -63,6 +75,7 @@ impl ReaderKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             ReaderKind::Window => "window",
+            ReaderKind::Translog => "translog",
         }
     }
 }
@@ -70,8 +83,11 @@ impl ReaderKind {
 /// One reader of one shard.
 #[async_trait]
 pub trait ShardReader: Send {
-    /// Which means it uses.
+    /// Which means it uses now.
     fn kind(&self) -> ReaderKind;
+
+    /// Why it uses these means, in words for an operator.
+    fn why(&self) -> String;
 
     /// What it found when it opened the shard.
     fn opening(&self) -> &Opening;

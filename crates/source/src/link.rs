@@ -12,6 +12,8 @@ use slipstream_cluster::MetadataVersions;
 use slipstream_model::{Census, Checkpoint, DocRef, GlobalCheckpoint, Op, PrimaryTerm, SeqNo, SeqRange};
 use tokio::sync::{Notify, mpsc};
 
+use crate::ReaderKind;
+
 /// What a reader tells.
 #[derive(Debug)]
 pub enum Event {
@@ -51,6 +53,13 @@ pub enum Event {
     Abandoned {
         /// Why, for logs.
         reason: String,
+    },
+    /// Other means serve the shard from here on; what was emitted and sealed stands.
+    Serving {
+        /// Which means.
+        reader: ReaderKind,
+        /// Why, in words for an operator.
+        why: String,
     },
     /// Where the shard stands.
     Pulse {
@@ -178,6 +187,11 @@ impl Link {
             bytes = self.credit.available() => Ok(bytes),
             () = self.events.closed() => Err(Unlinked),
         }
+    }
+
+    /// How many bytes may be sent at this moment, without waiting.
+    pub fn credit_now(&self) -> u64 {
+        u64::try_from(self.credit.0.bytes.load(Ordering::Acquire)).unwrap_or(0)
     }
 
     /// Sends operations in blocks of about `BLOCK` bytes, each of which takes credit.

@@ -13,6 +13,8 @@ use slipstream_model::IndexName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use crate::tail::Familiar;
+
 /// A shared view of one leader cluster. Cheap to clone.
 #[derive(Clone)]
 pub struct Watch(Arc<Inner>);
@@ -23,7 +25,9 @@ struct Inner {
     followed: Mutex<BTreeMap<IndexName, usize>>,
     polled: tokio::sync::Mutex<Option<Polled>>,
     indices: Mutex<HashMap<IndexName, Arc<IndexWatch>>>,
+    /// Versions of the cluster state: the master's, and what the node beside this agent has applied.
     version: tokio::sync::Mutex<Option<(Instant, u64)>>,
+    local_version: tokio::sync::Mutex<Option<(Instant, u64)>>,
     /// Pages that shards may read ahead, all together.
     ahead: Arc<Semaphore>,
 }
@@ -40,6 +44,9 @@ struct Polled {
 struct IndexWatch {
     stats: tokio::sync::Mutex<Option<Reading>>,
     state: tokio::sync::Mutex<Option<CachedState>>,
+    local_state: tokio::sync::Mutex<Option<CachedState>>,
+    /// Fields of documents that were sent; shared by the index's shards.
+    familiar: Mutex<Familiar>,
 }
 
 /// Cached under the cluster-state version that was current when it was asked for.
@@ -95,6 +102,7 @@ impl Watch {
             polled: tokio::sync::Mutex::default(),
             indices: Mutex::default(),
             version: tokio::sync::Mutex::default(),
+            local_version: tokio::sync::Mutex::default(),
             ahead: Arc::new(Semaphore::new(READ_AHEAD)),
         }))
     }
@@ -178,34 +186,72 @@ impl Watch {
         index: &IndexName,
         age: Duration,
     ) -> Result<Option<Arc<IndexState>>, ClusterError> {
-        let version = self.version_within(age).await?;
+        let cluster = &self.0.cluster;
+        let version = version_within(&self.0.version, age, || cluster.state_version()).await?;
         let watch = self.index(index);
-        let mut cached = watch.state.lock().await;
-        if let Some(cached) = cached.as_ref().filter(|c| c.version >= version) {
-            return Ok(cached.state.clone());
-        }
-        let state = self.0.cluster.index_state(index).await?.map(Arc::new);
-        *cached = Some(CachedState {
-            version,
-            state: state.clone(),
-        });
-        Ok(state)
+        cached_state(&watch.state, version, || cluster.index_state(index)).await
     }
 
-    async fn version_within(&self, age: Duration) -> Result<u64, ClusterError> {
-        let since = Instant::now().checked_sub(age);
-        let mut cached = self.0.version.lock().await;
-        if let Some((_, version)) = cached.filter(|(begun, _)| since.is_none_or(|s| *begun >= s)) {
-            return Ok(version);
-        }
-        let begun = Instant::now();
-        let version = self.0.cluster.state_version().await?;
-        *cached = Some((begun, version));
-        Ok(version)
+    /// The same, as the node beside this agent has applied it: good for what that node has written to its translog.
+    pub async fn local_state_within(
+        &self,
+        index: &IndexName,
+        age: Duration,
+    ) -> Result<Option<Arc<IndexState>>, ClusterError> {
+        let cluster = &self.0.cluster;
+        let version = version_within(&self.0.local_version, age, || cluster.local_state_version()).await?;
+        let watch = self.index(index);
+        cached_state(&watch.local_state, version, || cluster.local_index_state(index)).await
+    }
+
+    /// The fields that documents of an index had so far.
+    pub(crate) fn familiar<T>(&self, index: &IndexName, look: impl FnOnce(&mut Familiar) -> T) -> T {
+        let watch = self.index(index);
+        let mut familiar = watch.familiar.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&mut familiar)
     }
 
     fn index(&self, index: &IndexName) -> Arc<IndexWatch> {
         let mut indices = self.0.indices.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(indices.entry(index.clone()).or_default())
     }
+}
+
+async fn version_within<F>(
+    cache: &tokio::sync::Mutex<Option<(Instant, u64)>>,
+    age: Duration,
+    ask: impl FnOnce() -> F,
+) -> Result<u64, ClusterError>
+where
+    F: Future<Output = Result<u64, ClusterError>>,
+{
+    let since = Instant::now().checked_sub(age);
+    let mut cached = cache.lock().await;
+    if let Some((_, version)) = cached.filter(|(begun, _)| since.is_none_or(|s| *begun >= s)) {
+        return Ok(version);
+    }
+    let begun = Instant::now();
+    let version = ask().await?;
+    *cached = Some((begun, version));
+    Ok(version)
+}
+
+async fn cached_state<F>(
+    cache: &tokio::sync::Mutex<Option<CachedState>>,
+    version: u64,
+    ask: impl FnOnce() -> F,
+) -> Result<Option<Arc<IndexState>>, ClusterError>
+where
+    F: Future<Output = Result<Option<IndexState>, ClusterError>>,
+{
+    let mut cached = cache.lock().await;
+    if let Some(cached) = cached.as_ref().filter(|c| c.version >= version) {
+        return Ok(cached.state.clone());
+    }
+    let state = ask().await?.map(Arc::new);
+    *cached = Some(CachedState {
+        version,
+        state: state.clone(),
+    });
+    Ok(state)
 }

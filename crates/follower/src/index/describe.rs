@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use slipstream_model::routing::ShardRouting;
 use slipstream_model::settings::Settings;
 use slipstream_model::{ClusterUuid, IndexName, IndexUuid};
 use slipstream_wire::v1;
@@ -25,6 +26,21 @@ pub(crate) struct Description {
     pub(crate) mapping: Box<RawValue>,
     pub(crate) settings: Settings,
     pub(crate) aliases: Map<String, Value>,
+}
+
+impl Description {
+    /// How it spreads documents over its shards.
+    pub(crate) fn routing(&self) -> ShardRouting {
+        let partition_size = self.settings.get("index.routing_partition_size");
+        ShardRouting {
+            shards: self.shards,
+            routing_shards: self.routing_shards,
+            partition_size: partition_size
+                .and_then(Value::as_str)
+                .and_then(|size| size.parse().ok())
+                .unwrap_or(1),
+        }
+    }
 }
 
 /// Why there is no description.

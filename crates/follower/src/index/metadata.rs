@@ -7,11 +7,12 @@
 //! A mapping that the target refuses ends the index: writing on would let the target guess types. Settings and aliases
 //! that it refuses are reported and tried again, for no document depends on them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 use slipstream_cluster::{Cluster, ClusterError, ErrorKind};
+use slipstream_model::routing::ShardRouting;
 use slipstream_model::settings::{Settings, difference, while_following};
 use slipstream_model::{IndexName, IndexUuid};
 use slipstream_wire::{cause, v1};
@@ -36,6 +37,8 @@ pub(crate) struct MetadataSync {
     pub(crate) overrides: Settings,
     applied: tokio::sync::Mutex<Applied>,
     warnings: Mutex<Vec<String>>,
+    /// How documents are spread over shards; known once metadata was compared, and the same for the index's life.
+    routing: OnceLock<ShardRouting>,
 }
 
 #[derive(Default)]
@@ -87,6 +90,7 @@ impl MetadataSync {
             overrides,
             applied: tokio::sync::Mutex::default(),
             warnings: Mutex::default(),
+            routing: OnceLock::new(),
         }
     }
 
@@ -96,6 +100,11 @@ impl MetadataSync {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// How documents are spread over shards; known to whoever has [ensured](Self::ensure) anything.
+    pub(crate) fn routing(&self) -> Option<ShardRouting> {
+        self.routing.get().copied()
     }
 
     fn warn(&self, warning: String) {
@@ -206,6 +215,7 @@ impl MetadataSync {
             None => self.apply_settings(&leader, &target.settings).await?,
         };
         let aliases = self.apply_aliases(&leader, &target.aliases).await?;
+        let _ = self.routing.set(leader.routing());
         applied.versions = Some(leader.versions);
         applied.again = (!settings || !aliases).then(|| Instant::now() + AGAIN);
         tracing::info!(

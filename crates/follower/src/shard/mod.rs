@@ -88,6 +88,8 @@ enum End {
     Cancelled,
     /// Another session may do better.
     Passing(String),
+    /// Another agent of the leader does better.
+    Moving(String),
     /// No session can.
     Final(ShardFailure),
 }
@@ -142,20 +144,32 @@ impl From<Status> for End {
     }
 }
 
+/// What one session learns about the agents for the next one.
+#[derive(Debug, Default)]
+struct Route {
+    /// An agent that did not open the shard when it was asked last.
+    avoid: Option<String>,
+}
+
 /// A session that lived this long starts its successor's back-off anew.
 const HEALTHY: Duration = Duration::from_secs(10);
 
 /// Runs sessions until the token is cancelled (`Ok`) or no session can help.
 pub(crate) async fn run(context: Arc<ShardContext>, cancel: CancellationToken) -> Result<(), ShardFailure> {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+    let mut route = Route::default();
     loop {
         let begun = Instant::now();
-        let end = session::run(&context, &cancel).await;
+        let end = session::run(&context, &mut route, &cancel).await;
         context.status.closed();
         match end {
             End::Cancelled => return Ok(()),
             End::Final(failure) => return Err(failure),
             End::Passing(reason) => context.status.wait_for(&reason),
+            End::Moving(agent) => {
+                tracing::info!(shard = %context.key, agent, "another leader agent stands beside a copy");
+                continue;
+            }
         }
         if begun.elapsed() > HEALTHY {
             backoff.reset();

@@ -101,3 +101,42 @@ async fn a_list_shows_only_what_may_be_read() {
     fixture.leader.reload_rules(Vec::new());
     assert!(client.list(every).await.unwrap().into_inner().indices.is_empty());
 }
+
+#[tokio::test]
+async fn an_index_is_located_by_node() {
+    let fixture = Fixture::start().await;
+    let request = v1::LocateRequest { index: INDEX.into() };
+    let found = CatalogClient::new(fixture.channel.clone())
+        .locate(request)
+        .await
+        .unwrap()
+        .into_inner();
+    let copy = v1::placement::Copy {
+        node_id: "n1".into(),
+        primary: true,
+    };
+    let shard = v1::placement::Shard {
+        shard: 0,
+        copies: vec![copy],
+    };
+    let placement = v1::Placement {
+        index_uuid: INDEX_UUID.into(),
+        shards: vec![shard],
+    };
+    assert_eq!(found, placement);
+}
+
+#[tokio::test]
+async fn only_what_is_there_and_may_be_read_is_located() {
+    let fixture = Fixture::start().await;
+    let mut client = CatalogClient::new(fixture.channel.clone());
+    for (index, code) in [("logs-2", Code::NotFound), ("payroll", Code::PermissionDenied)] {
+        let request = v1::LocateRequest { index: index.into() };
+        let status = client.locate(request).await.unwrap_err();
+        assert_eq!(status.code(), code);
+        assert!(status.message().contains(&format!("[{index}]")), "{status}");
+    }
+    fixture.stub.drop_index();
+    let request = v1::LocateRequest { index: INDEX.into() };
+    assert_eq!(client.locate(request).await.unwrap_err().code(), Code::NotFound);
+}

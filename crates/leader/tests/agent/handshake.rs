@@ -1,5 +1,7 @@
 //! The first call.
 
+use slipstream_leader::LeaderConfig;
+use slipstream_source::TailConfig;
 use slipstream_wire::v1::handshake_client::HandshakeClient;
 use slipstream_wire::{hello, v1};
 use tonic::Code;
@@ -22,6 +24,40 @@ async fn hello_tells_protocol_cluster_and_identity() {
     assert_eq!(reply.identity, FOLLOWER);
     assert!(reply.capabilities.is_empty());
     assert_eq!(fixture.logs.lines(&["INFO", "said hello", FOLLOWER, "9.9.9"]), 1);
+}
+
+#[tokio::test]
+async fn hello_tells_the_node_beside_the_agent_and_whether_its_files_are_read() {
+    for enabled in [true, false] {
+        let translog = TailConfig {
+            enabled,
+            ..TailConfig::default()
+        };
+        let config = LeaderConfig {
+            translog,
+            ..LeaderConfig::default()
+        };
+        let fixture = Fixture::start_with(config).await;
+        let reply = hello(fixture.channel.clone(), &fixture.address, "1", &[])
+            .await
+            .unwrap();
+        assert_eq!(
+            (reply.node_id.as_str(), reply.node_name.as_str()),
+            ("n1", "node-1")
+        );
+        assert_eq!(reply.tails, enabled);
+    }
+}
+
+#[tokio::test]
+async fn hello_goes_without_a_node_where_the_cluster_does_not_tell() {
+    let fixture = Fixture::start().await;
+    fixture.stub.hide_nodes();
+    let reply = hello(fixture.channel.clone(), &fixture.address, "1", &[])
+        .await
+        .unwrap();
+    assert_eq!((reply.node_id.as_str(), reply.tails), ("", false));
+    assert_eq!(reply.cluster_uuid, CLUSTER_UUID);
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ fn open() -> v1::Open {
         scanned: -1,
         scanned_term: 0,
         refresh_millis: 0,
+        reconciling: false,
     }
 }
 

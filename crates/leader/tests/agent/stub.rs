@@ -28,6 +28,7 @@ struct Contents {
     settings: Value,
     gone: bool,
     down: bool,
+    nodes_hidden: bool,
     version: u64,
     refreshes: u64,
     searches: u64,
@@ -82,6 +83,11 @@ impl Stub {
         self.change(|c| c.down = true);
     }
 
+    /// As where the agent's user lacks the privilege.
+    pub(crate) fn hide_nodes(&self) {
+        self.change(|c| c.nodes_hidden = true);
+    }
+
     pub(crate) fn refreshes(&self) -> u64 {
         self.contents.lock().unwrap().refreshes
     }
@@ -102,6 +108,15 @@ async fn answer(State(stub): State<Stub>, request: Request) -> Response {
     let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     if first == "_cluster" {
         return Json(contents.state()).into_response();
+    }
+    if first == "_nodes" {
+        if contents.nodes_hidden {
+            return StatusCode::FORBIDDEN.into_response();
+        }
+        // A folder that is there.
+        let data = env!("CARGO_MANIFEST_DIR");
+        let node = json!({"name": "node-1", "settings": {"path": {"data": [data]}}});
+        return Json(json!({"nodes": {"n1": node}})).into_response();
     }
     if first.is_empty() {
         let version = json!({"number": "1.3.0", "distribution": "opensearch"});

@@ -1,18 +1,58 @@
 //! `[cluster]`: the cluster next to the agent, and who we are to it.
 
+use std::path::PathBuf;
+
 use slipstream_cluster::{Auth, ClientCert, ClusterConfig, Secret};
 
 use super::document::ConfigError;
 use super::section::{Given, Section};
 
+/// Whether a leader agent reads translog files, as the operator set it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Translog {
+    /// Not at all, if false.
+    pub(crate) enabled: bool,
+    /// Refuse to start where none can be read.
+    pub(crate) required: bool,
+    /// The node's data folder as this agent sees it.
+    pub(crate) data_path: Option<PathBuf>,
+}
+
 pub(super) fn read(mut section: Section) -> Result<ClusterConfig, ConfigError> {
+    let config = address(&mut section)?;
+    section.finish()?;
+    Ok(config)
+}
+
+/// The cluster beside a leader agent, and its files.
+pub(super) fn read_leader(mut section: Section) -> Result<(ClusterConfig, Translog), ConfigError> {
+    let config = address(&mut section)?;
+    let (enabled, required) = match section.text("translog")? {
+        None => (true, false),
+        Some(mode) => match mode.value.as_str() {
+            "auto" => (true, false),
+            "on" => (true, true),
+            "off" => (false, false),
+            _ => return Err(mode.wrong("expected \"auto\", \"on\" or \"off\"")),
+        },
+    };
+    let data_path = section.path("data_path")?.map(|given| given.value);
+    section.finish()?;
+    let translog = Translog {
+        enabled,
+        required,
+        data_path,
+    };
+    Ok((config, translog))
+}
+
+fn address(section: &mut Section) -> Result<ClusterConfig, ConfigError> {
     let url = section.required("url")?;
     check(&url)?;
     let mut config = ClusterConfig::new(url.value);
-    config.auth = auth(&mut section)?;
+    config.auth = auth(section)?;
     config.ca_pem = section.file("ca_file")?.map(|given| given.value);
-    config.client_cert = client_cert(&mut section)?;
-    section.finish()?;
+    config.client_cert = client_cert(section)?;
     Ok(config)
 }
 

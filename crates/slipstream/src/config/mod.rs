@@ -22,6 +22,7 @@ use slipstream_cluster::ClusterConfig;
 use slipstream_follower::{FollowerConfig, Leaders};
 use slipstream_leader::AllowRule;
 
+pub(crate) use cluster::Translog;
 pub(crate) use document::{ConfigError, Document};
 pub(crate) use gateway::Gateway;
 pub(crate) use store::StorePath;
@@ -31,6 +32,7 @@ pub(crate) use tls::Certificates;
 #[derive(Debug)]
 pub(crate) struct LeaderFile {
     pub(crate) cluster: ClusterConfig,
+    pub(crate) translog: Translog,
     pub(crate) listen: String,
     pub(crate) tls: Certificates,
     pub(crate) allow: Vec<AllowRule>,
@@ -58,8 +60,10 @@ impl LeaderFile {
     }
 
     fn read(mut document: Document) -> Result<Self, ConfigError> {
+        let (cluster, translog) = cluster::read_leader(document.section("cluster")?)?;
         let file = LeaderFile {
-            cluster: cluster::read(document.section("cluster")?)?,
+            cluster,
+            translog,
             listen: listen::read(document.section("listen")?)?,
             tls: tls::read(document.section("tls")?)?,
             allow: allow::read(document.sections("allow")?)?,

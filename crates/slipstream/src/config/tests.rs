@@ -190,12 +190,12 @@ fn what_cannot_be_is_refused_with_file_line_and_key() {
             "[listen]",
             "colour = 1\n[listen]",
             "leader.toml:4: [cluster] colour: unknown key → the keys of this section are url, username, password_file, \
-             api_key_file, ca_file, client_cert_file, client_key_file",
+             api_key_file, ca_file, client_cert_file, client_key_file, translog, data_path",
         ),
         (
             "[listen]",
-            "translog = \"auto\"\n[listen]",
-            "leader.toml:4: [cluster] translog: unknown key",
+            "translog = \"maybe\"\n[listen]",
+            "leader.toml:4: [cluster] translog: expected \"auto\", \"on\" or \"off\"",
         ),
         (
             "[observe]",

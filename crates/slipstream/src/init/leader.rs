@@ -1,10 +1,12 @@
 //! `slipstream leader`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use slipstream_cluster::Cluster;
-use slipstream_leader::{Leader, LeaderConfig};
+use slipstream_leader::{Leader, LeaderConfig, TailConfig};
 use slipstream_wire::tls::ServerTls;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::signals::{Asked, Signals};
@@ -37,9 +39,16 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     let _end = shutdown.clone().drop_guard();
     let config = LeaderConfig {
         allow: file.allow,
+        translog: TailConfig {
+            enabled: file.translog.enabled,
+            data_path: file.translog.data_path,
+        },
         ..LeaderConfig::default()
     };
     let leader = Leader::new(cluster.clone(), config, shutdown.clone());
+    if file.translog.required {
+        require_translog(&leader, &mut signals).await?;
+    }
     let serving = leader.run(listener, tls.clone());
     let observing = async {
         if let Some(observer) = observer {
@@ -68,6 +77,27 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     working.await?;
     tracing::info!("ended");
     Ok(())
+}
+
+/// `translog = "on"`: nothing is served before translog files can be read. What can pass, an engine that is still starting,
+/// is waited for.
+async fn require_translog(leader: &Leader, signals: &mut Signals) -> Result<(), Failure> {
+    const PATIENCE: Duration = Duration::from_mins(2);
+    let begun = Instant::now();
+    loop {
+        let Err(why) = leader.check_translog().await else {
+            return Ok(());
+        };
+        if begun.elapsed() >= PATIENCE {
+            let failure = Failure::failed(format!("translog = \"on\", but {why}"));
+            return Err(failure.advise("set \"auto\" to serve over the REST API where there are no files"));
+        }
+        tracing::warn!(why, "translog files cannot be read yet");
+        tokio::select! {
+            () = sleep(Duration::from_secs(5)) => {}
+            _ = signals.next() => return Err(Failure::failed(format!("told to end while waiting: {why}"))),
+        }
+    }
 }
 
 /// Takes new certificates and rules from the files; keeps the old ones if anything is wrong with them.

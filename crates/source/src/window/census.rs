@@ -8,9 +8,9 @@ use slipstream_cluster::{ErrorKind, Searcher};
 use slipstream_model::{Census, Checkpoint, Op};
 use tokio::time::{Duration, Instant, sleep};
 
-use super::nudge::Nudge;
 use super::{Stop, Survey, WindowReader, holes};
 use crate::link::{Event, Evidence, Link, Probe, Question};
+use crate::nudge::Nudge;
 
 /// Most sequence numbers in one answer to [`Probe::Living`].
 const LIVING: usize = 10_000;

@@ -19,7 +19,6 @@
 
 mod census;
 mod holes;
-mod nudge;
 mod page_size;
 mod rhythm;
 mod scan;
@@ -28,8 +27,7 @@ mod wait;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use slipstream_cluster::{ClusterError, ErrorKind, IndexState, MetadataVersions, Searcher};
+use slipstream_cluster::{ClusterError, IndexState, MetadataVersions, Searcher};
 use slipstream_model::{Checkpoint, GlobalCheckpoint, Op, PrimaryTerm, SeqNo};
 use tokio::time::{Duration, Instant};
 
@@ -37,7 +35,7 @@ use self::page_size::PageSize;
 use self::rhythm::{Look, Rhythm};
 use crate::link::{Event, Link, Unlinked};
 use crate::watch::{Following, Reading, Watch};
-use crate::{Opening, ReadError, ReaderKind, ShardReader, Start};
+use crate::{Opening, ReadError, Start};
 
 /// Reads one shard by windows. See the module for how.
 pub struct WindowReader {
@@ -193,7 +191,10 @@ impl WindowReader {
             return Ok(false);
         }
         let through = holes::contiguous_through(self.scanned, &page.ops);
-        let unbroken = page.ops.last().is_some_and(|last| through == last.seq_no.as_checkpoint());
+        let unbroken = page
+            .ops
+            .last()
+            .is_some_and(|last| through == last.seq_no.as_checkpoint());
         if unbroken || through >= survey.global.0 {
             self.conclude_contiguous(link, survey, page.ops, through).await?;
             return Ok(true);
@@ -365,43 +366,60 @@ impl WindowReader {
     }
 
     fn failed(&self, source: ClusterError) -> ReadError {
-        let shard = self.start.shard.clone();
-        match source.kind {
-            ErrorKind::NotFound => ReadError::IndexGone(shard),
-            ErrorKind::IndexClosed => ReadError::IndexClosed(shard),
-            _ => ReadError::Cluster { shard, source },
-        }
+        ReadError::of_cluster(self.start.shard.clone(), source)
     }
 }
 
-#[async_trait]
-impl ShardReader for WindowReader {
-    fn kind(&self) -> ReaderKind {
-        ReaderKind::Window
+/// What became of one turn of the reader.
+pub(crate) enum Turn {
+    /// A round was made, or was abandoned and another one will do.
+    Round,
+    /// Nothing came up in the time given.
+    Idle,
+    /// The session is gone.
+    Unlinked,
+}
+
+impl WindowReader {
+    /// Waits for something new until `until`, and makes a round if there is.
+    pub(crate) async fn turn(&mut self, link: &mut Link, until: Option<Instant>) -> Result<Turn, ReadError> {
+        let result = match self.work(link, until).await {
+            Ok(Some((survey, look))) => self.round(link, &survey, look).await,
+            Ok(None) => return Ok(Turn::Idle),
+            Err(stop) => Err(stop),
+        };
+        match result {
+            Ok(()) => Ok(Turn::Round),
+            Err(Stop::Unlinked) => Ok(Turn::Unlinked),
+            Err(Stop::Read(error)) => Err(error),
+            Err(Stop::Abandon(reason)) => {
+                tracing::debug!(shard = %self.start.shard, reason, "round abandoned");
+                Ok(match link.send(Event::Abandoned { reason }).await {
+                    Ok(()) => Turn::Round,
+                    Err(Unlinked) => Turn::Unlinked,
+                })
+            }
+        }
     }
 
-    fn opening(&self) -> &Opening {
+    /// What it found when it opened the shard.
+    pub(crate) fn opening(&self) -> &Opening {
         &self.opening
     }
 
-    async fn run(&mut self, link: &mut Link) -> Result<(), ReadError> {
-        loop {
-            let result = match self.work(link).await {
-                Ok((survey, look)) => self.round(link, &survey, look).await,
-                Err(stop) => Err(stop),
-            };
-            let sent = match result {
-                Ok(()) => Ok(()),
-                Err(Stop::Unlinked) => return Ok(()),
-                Err(Stop::Read(error)) => return Err(error),
-                Err(Stop::Abandon(reason)) => {
-                    tracing::debug!(shard = %self.start.shard, reason, "round abandoned");
-                    link.send(Event::Abandoned { reason }).await
-                }
-            };
-            if sent.is_err() {
-                return Ok(());
-            }
-        }
+    /// The place up to which all has been emitted for good, if nothing above it is half read.
+    pub(crate) fn sealed(&self) -> Option<Checkpoint> {
+        (self.scanned == self.checkpoint).then_some(self.checkpoint)
+    }
+
+    /// Goes on from a place up to which another reader has emitted everything. The next look does not wait for the index's
+    /// own refresh, for that reader stopped because something is missing.
+    pub(crate) fn resume_at(&mut self, checkpoint: Checkpoint) {
+        self.checkpoint = checkpoint;
+        self.scanned = checkpoint;
+        self.holes = false;
+        self.emitted.clear();
+        self.rhythm.hurry();
+        self.last_pulse = None;
     }
 }

@@ -83,6 +83,11 @@ impl Rhythm {
         (now.duration_since(noticed) >= patience).then_some(Look::Refresh)
     }
 
+    /// Whatever is unread should not wait: as after a quiet time.
+    pub(crate) fn hurry(&mut self) {
+        self.busy = None;
+    }
+
     /// A round begins.
     pub(crate) fn looked(&mut self, now: Instant) {
         self.noticed = None;

@@ -4,11 +4,11 @@ use slipstream_cluster::MetadataVersions;
 use slipstream_model::PrimaryTerm;
 use tokio::time::{Duration, Instant, sleep};
 
-use super::nudge::{Nudge, Push};
 use super::rhythm::Look;
 use super::{Stop, Survey, WindowReader};
 use crate::ReadError;
 use crate::link::{Event, Link};
+use crate::nudge::{Nudge, Push};
 use crate::watch::Reading;
 
 /// Metadata that changes without operations is noticed within this time.
@@ -17,8 +17,12 @@ const METADATA_AGE: Duration = Duration::from_secs(1);
 const PULSE: Duration = Duration::from_secs(2);
 
 impl WindowReader {
-    /// Waits until a round is due. What it returns was read before anything of the round.
-    pub(super) async fn work(&mut self, link: &Link) -> Result<(Survey, Look), Stop> {
+    /// Waits until a round is due, or until `until`. What it returns was read before anything of the round.
+    pub(super) async fn work(
+        &mut self,
+        link: &Link,
+        until: Option<Instant>,
+    ) -> Result<Option<(Survey, Look)>, Stop> {
         let mut nudge = Nudge::default();
         loop {
             let poll = self.rhythm.poll();
@@ -40,17 +44,20 @@ impl WindowReader {
             self.pulse(link, &survey, now).await?;
             if unfinished && survey.global.0 > self.checkpoint {
                 self.rhythm.looked(now);
-                return Ok((survey, Look::Refresh));
+                return Ok(Some((survey, Look::Refresh)));
             }
             if let Some(look) = look {
                 self.rhythm.looked(now);
-                return Ok((survey, look));
+                return Ok(Some((survey, look)));
             }
 
             if survey.max > survey.global.0 {
                 self.push(nudge.behind(survey.global, now)).await?;
             } else {
                 nudge.caught_up();
+            }
+            if until.is_some_and(|until| until <= now) {
+                return Ok(None);
             }
             tokio::select! {
                 () = sleep(poll) => {}

@@ -4,10 +4,11 @@
 use slipstream_model::DurableCheckpoint;
 use slipstream_store::Scan;
 use slipstream_wire::v1;
+use tokio::time::Instant;
 
 use super::super::End;
 use super::super::ledger::Milestone;
-use super::{Session, save};
+use super::{SAVE_WITHIN, Session, save};
 use crate::{blocking, metrics};
 
 impl Session<'_> {
@@ -32,36 +33,44 @@ impl Session<'_> {
         self.grant().await
     }
 
-    /// Stores what has become true (I2), and tells the leader of a new checkpoint.
+    /// Takes in what has become true. It is stored a little later, many at once: a checkpoint may be stored late, never
+    /// early (I2), and nobody waits for it, except the end of the first copy.
     pub(super) async fn reach(&mut self) -> Result<(), End> {
         let reached = self.ledger.reached();
         if reached.is_empty() {
             return Ok(());
         }
-        let mut sealed = None;
         for milestone in reached {
             match milestone {
                 Milestone::Scanned(scanned, term) => self.progress.scan = Some(Scan { scanned, term }),
                 Milestone::Sealed(checkpoint) => {
                     self.progress.checkpoint = DurableCheckpoint::claim(checkpoint);
                     self.progress.scan = None;
-                    sealed = Some(checkpoint);
+                    self.context.status.durable_at(checkpoint);
+                    if checkpoint >= self.bootstrap_through {
+                        self.progress.reconciling = false;
+                    }
                 }
             }
         }
-        if let Some(checkpoint) = sealed
-            && checkpoint >= self.bootstrap_through
-        {
-            self.progress.reconciling = false;
+        self.unsaved.get_or_insert_with(|| Instant::now() + SAVE_WITHIN);
+        self.check_bootstrapped().await
+    }
+
+    /// Stores the place if it has moved, and tells the leader.
+    pub(super) async fn save(&mut self) -> Result<(), End> {
+        if self.unsaved.take().is_none() {
+            return Ok(());
         }
         save(&self.context.store, &self.progress).await?;
-        if let Some(checkpoint) = sealed {
-            self.context.status.durable_at(checkpoint);
-            self.send(v1::follower_frame::Frame::Ack(v1::Ack {
+        let checkpoint = self.progress.checkpoint.get();
+        if checkpoint > self.acknowledged {
+            self.acknowledged = checkpoint;
+            // Not worth waiting for: the next one says more.
+            let ack = v1::follower_frame::Frame::Ack(v1::Ack {
                 checkpoint: checkpoint.get(),
-            }))
-            .await?;
-            self.check_bootstrapped().await?;
+            });
+            let _ = self.to_leader.try_send(v1::FollowerFrame { frame: Some(ack) });
         }
         Ok(())
     }
@@ -71,7 +80,8 @@ impl Session<'_> {
             return Ok(());
         }
         self.progress.bootstrapped = true;
-        save(&self.context.store, &self.progress).await?;
+        self.unsaved.get_or_insert_with(Instant::now);
+        self.save().await?;
         self.context.bootstrapped.notify_one();
         Ok(())
     }

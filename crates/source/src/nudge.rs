@@ -10,14 +10,14 @@ use tokio::time::{Duration, Instant};
 
 /// What to ask the leader for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Push {
+pub(crate) enum Push {
     Refresh,
     Flush,
 }
 
 /// Watches a global checkpoint that should move.
 #[derive(Debug, Default)]
-pub(super) struct Nudge {
+pub(crate) struct Nudge {
     /// Where it stands, and since when.
     stuck: Option<(GlobalCheckpoint, Instant)>,
     refreshed: Option<Instant>,
@@ -31,7 +31,7 @@ const FLUSH: Duration = Duration::from_secs(10);
 
 impl Nudge {
     /// The checkpoint is still behind; whether to do something about it.
-    pub(super) fn behind(&mut self, global: GlobalCheckpoint, now: Instant) -> Option<Push> {
+    pub(crate) fn behind(&mut self, global: GlobalCheckpoint, now: Instant) -> Option<Push> {
         let since = match self.stuck {
             Some((at, since)) if at == global => since,
             _ => {
@@ -55,7 +55,7 @@ impl Nudge {
     }
 
     /// It has caught up.
-    pub(super) fn caught_up(&mut self) {
+    pub(crate) fn caught_up(&mut self) {
         *self = Nudge::default();
     }
 }

@@ -1,0 +1,203 @@
+//! A batch on its way in: checked, its metadata applied, its documents remembered, handed to the lanes.
+
+use std::collections::BTreeMap;
+
+use slipstream_model::{Change, Op, SeqNo};
+use slipstream_store::ShardStore;
+use slipstream_wire::{decode_batch, v1};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::super::ledger::Done;
+use super::super::{End, ShardContext};
+use super::Session;
+use crate::apply::{Applied, Portion, Write};
+use crate::{blocking, metrics};
+
+impl Session<'_> {
+    pub(super) async fn batch(
+        &mut self,
+        batch: v1::Batch,
+        applied: &mut mpsc::Receiver<Applied>,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
+        let (wire, versions) = (batch.block_zstd.len() as u64, batch.metadata.unwrap_or_default());
+        // What the leader counts against the credit, so what is counted here.
+        let bytes = batch.block_bytes;
+        metrics::received(wire, bytes);
+        self.context.status.received(bytes);
+        self.account.received(bytes);
+        let ops = decode_batch(batch)
+            .map_err(|e| End::Passing(format!("a batch arrived damaged: {}", crate::chain(&e))))?;
+        self.metadata(versions, cancel).await?;
+        // Neither needs the other, and each waits for something else.
+        let (there, remembered) = {
+            let ops = self.with_routing(ops);
+            let there = target_still_there(self.context, cancel);
+            tokio::join!(
+                there,
+                remember(self.context.store.clone(), self.progress.reconciling, ops)
+            )
+        };
+        there?;
+        let ops = self.account_for(remembered?);
+        self.dispatch(ops.into_iter().map(Write::Op).collect(), bytes, applied, cancel)
+            .await
+    }
+
+    /// Brings the target's metadata up to date before anything that needs it is written (I7).
+    pub(super) async fn metadata(
+        &self,
+        versions: v1::MetadataVersions,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
+        tokio::select! {
+            result = self.context.metadata.ensure(versions, &self.context.status) => result.map_err(End::Final),
+            () = cancel.cancelled() => Err(End::Cancelled),
+        }
+    }
+
+    /// Gives deletes a routing that leads to this shard. The engines' logs keep none for them, and within a shard the id
+    /// alone says which document is meant.
+    fn with_routing(&self, mut ops: Vec<Op>) -> Vec<Op> {
+        let Some(routing) = self.context.metadata.routing() else {
+            return ops;
+        };
+        let shard = self.context.key.shard.0;
+        for op in &mut ops {
+            if op.change == Change::Delete && op.doc.routing.is_none() {
+                op.doc.routing = routing.leading_to(shard, &op.doc.id);
+            }
+        }
+        ops
+    }
+
+    /// Keeps the counts of known documents in step with what was remembered.
+    fn account_for(&mut self, remembered: Remembered) -> Vec<Op> {
+        if self.progress.reconciling {
+            self.buckets = None;
+        } else if let Some(buckets) = &mut self.buckets {
+            for (before, now) in remembered.moved {
+                if let Some(before) = before {
+                    buckets.remove(before);
+                }
+                buckets.add(now);
+            }
+        }
+        remembered.ops
+    }
+
+    /// Hands writes to the lanes. While a lane is full, what the lanes finish is taken in.
+    pub(super) async fn dispatch(
+        &mut self,
+        writes: Vec<Write>,
+        bytes: u64,
+        applied: &mut mpsc::Receiver<Applied>,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
+        let mut portions: BTreeMap<usize, Vec<Write>> = BTreeMap::new();
+        let (mut indexed, mut forget) = (0, Vec::new());
+        for write in writes {
+            match &write {
+                Write::Gone(seq_no, doc)
+                | Write::Op(Op {
+                    change: Change::Delete,
+                    seq_no,
+                    doc,
+                    ..
+                }) => {
+                    forget.push((*seq_no, doc.id.clone()));
+                }
+                Write::Op(_) => indexed += 1,
+            }
+            portions
+                .entry(write.lane(self.lanes.len()))
+                .or_default()
+                .push(write);
+        }
+        if portions.is_empty() {
+            self.account.applied(bytes);
+            return self.grant().await;
+        }
+        let batch = self.ledger.enter(
+            portions.len(),
+            Done {
+                bytes,
+                indexed,
+                forget,
+            },
+        );
+        for (lane, writes) in portions {
+            let lane = self.lanes[lane].clone();
+            let place = loop {
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return Err(End::Cancelled),
+                    place = lane.reserve() => break place,
+                    done = applied.recv() => match done {
+                        Some(Ok(batch)) => self.portion_applied(batch).await?,
+                        Some(Err(error)) => return Err(error.into()),
+                        None => return Err(End::Passing("the lanes ended".to_owned())),
+                    },
+                }
+            };
+            let Ok(place) = place else {
+                // The lane ended on an error, which is on its way.
+                return Err(lane_error(applied).await);
+            };
+            place.send(Portion { batch, writes });
+        }
+        Ok(())
+    }
+}
+
+/// Makes sure that the follower index is still the one that was made.
+async fn target_still_there(context: &ShardContext, cancel: &CancellationToken) -> Result<(), End> {
+    tokio::select! {
+        result = context.metadata.still_there(&context.status) => result.map_err(End::Final),
+        () = cancel.cancelled() => Err(End::Cancelled),
+    }
+}
+
+/// Operations whose documents are in the map now.
+struct Remembered {
+    /// Without those that were overtaken.
+    ops: Vec<Op>,
+    /// Where each document was known before, and where it is now.
+    moved: Vec<(Option<SeqNo>, SeqNo)>,
+}
+
+/// Remembers documents before they are written, and drops operations that are older than what was already sent for
+/// their document: a reader that started again, on a copy that lags, may show an earlier state (I3).
+async fn remember(store: ShardStore, reconciling: bool, mut ops: Vec<Op>) -> Result<Remembered, End> {
+    ops.retain(|op| op.change != Change::Noop);
+    let remembered = blocking(move || {
+        let docs: Vec<_> = ops.iter().map(|op| (op.seq_no, &op.doc)).collect();
+        let before = if reconciling {
+            store.remember(&docs)?
+        } else {
+            store.remember_newer(&docs)?
+        };
+        let mut moved = Vec::with_capacity(ops.len());
+        let mut before = before.into_iter();
+        ops.retain(|op| {
+            let before = before.next().flatten();
+            let overtaken = !reconciling && before.is_some_and(|before| before > op.seq_no);
+            if !overtaken {
+                moved.push((before, op.seq_no));
+            }
+            !overtaken
+        });
+        Ok(Remembered { ops, moved })
+    });
+    Ok(remembered.await?)
+}
+
+async fn lane_error(applied: &mut mpsc::Receiver<Applied>) -> End {
+    while let Some(done) = applied.recv().await {
+        if let Err(error) = done {
+            return error.into();
+        }
+    }
+    End::Passing("a lane ended".to_owned())
+}

@@ -1,0 +1,229 @@
+//! The translog folder of one shard copy, as somebody may read it who must not write there.
+//!
+//! The engine removes a generation as soon as a flush has made it needless, whether or not we have read it; an open
+//! descriptor keeps it readable. So generations are opened when they appear (by the watcher, which never waits for
+//! anybody) and kept until the tail has gone past them. What is kept pins the leader's disk, so there is a limit: beyond
+//! it the oldest are let go, which the tail notices as a gap and the window reader fills.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use slipstream_translog::{CHECKPOINT_LENGTH, Checkpoint, FormatError, Header, names};
+use tokio::sync::Notify;
+
+/// Generations that are held open for one shard, at most.
+const MOST_HELD: usize = 64;
+/// And at most this many bytes of them that nothing but our descriptor keeps on the leader's disk.
+const MOST_PINNED: u64 = 1 << 30;
+/// How often a checkpoint that was caught in the middle of being written is read again, and how long after.
+const TORN_READS: u32 = 50;
+const TORN_PAUSE: Duration = Duration::from_micros(100);
+
+/// One shard copy's translog.
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Told whenever something in the folder changed.
+    pub(super) changed: Notify,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    generations: BTreeMap<u64, Arc<Generation>>,
+    /// Last checkpoints of generations that were closed; told by `translog-G.ckp`, which goes together with `G`.
+    closed: BTreeMap<u64, Checkpoint>,
+}
+
+/// One generation, open.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) number: u64,
+    file: File,
+}
+
+/// What stands at the head of a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GenerationHeader {
+    pub(super) uuid: String,
+    /// Operations in this and earlier generations have at most this primary term.
+    pub(super) term: u64,
+    /// Where the first frame begins.
+    pub(super) length: u64,
+}
+
+impl Folder {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Folder {
+            path,
+            changed: Notify::new(),
+            held: Mutex::default(),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The current checkpoint. The engine writes it in place, so a reader may catch it half written: its CRC tells, and
+    /// then it is read again.
+    pub(super) fn checkpoint(&self) -> io::Result<Checkpoint> {
+        let path = self.path.join(names::CHECKPOINT);
+        let mut tries = 0;
+        loop {
+            match read_checkpoint(&path)? {
+                Ok(checkpoint) => return Ok(checkpoint),
+                Err(error @ FormatError::Unsupported { .. }) => return Err(invalid(&error)),
+                Err(error) if tries == TORN_READS => return Err(invalid(&error)),
+                Err(_) => {
+                    tries += 1;
+                    std::thread::sleep(TORN_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Takes hold of what is in the folder now.
+    pub(super) fn hold_all(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.path)? {
+            if let Some(name) = entry?.file_name().to_str() {
+                self.appeared(name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Something by this name was made or written to the end: takes hold of it if it is a generation, and keeps what a
+    /// closed generation's checkpoint says.
+    pub(super) fn appeared(&self, name: &str) {
+        if let Some(number) = names::parse_generation(name) {
+            let _ = self.generation(number);
+        } else if let Some(number) = closed_generation(name) {
+            let _ = self.closed(number);
+        }
+    }
+
+    /// A generation, opened now if it is not held yet.
+    pub(super) fn generation(&self, number: u64) -> io::Result<Arc<Generation>> {
+        if let Some(generation) = self.held().generations.get(&number) {
+            return Ok(Arc::clone(generation));
+        }
+        let file = File::open(self.path.join(names::generation(number)))?;
+        let generation = Arc::new(Generation { number, file });
+        let mut held = self.held();
+        held.generations.insert(number, Arc::clone(&generation));
+        held.limit();
+        Ok(generation)
+    }
+
+    /// The checkpoint with which a generation was closed; `None` if nobody can tell any more.
+    pub(super) fn closed(&self, number: u64) -> Option<Checkpoint> {
+        if let Some(checkpoint) = self.held().closed.get(&number) {
+            return Some(*checkpoint);
+        }
+        let path = self.path.join(names::generation_checkpoint(number));
+        let checkpoint = read_checkpoint(&path).ok()?.ok()?;
+        if checkpoint.generation != number {
+            return None;
+        }
+        self.held().closed.insert(number, checkpoint);
+        Some(checkpoint)
+    }
+
+    /// Lets go of everything before a generation.
+    pub(super) fn release_before(&self, number: u64) {
+        let mut held = self.held();
+        held.generations = held.generations.split_off(&number);
+        held.closed = held.closed.split_off(&number);
+    }
+
+    /// Whether the file by this generation's name is still the one that is open, not another of a folder made anew.
+    pub(super) fn is_current(&self, generation: &Generation) -> io::Result<bool> {
+        let named = std::fs::metadata(self.path.join(names::generation(generation.number)))?;
+        let open = generation.file.metadata()?;
+        Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
+    }
+}
+
+impl Held {
+    /// Keeps to the limits. Lengths are asked of the files, for a generation grows until the next one begins.
+    fn limit(&mut self) {
+        if self.generations.len() < 3 {
+            return;
+        }
+        let length = |g: &Generation| g.file.metadata().map_or(0, |about| about.len());
+        let mut pinned: u64 = self.generations.values().map(|g| length(g)).sum();
+        // The newest is the engine's own, and costs nothing.
+        while self.generations.len() > MOST_HELD || (pinned > MOST_PINNED && self.generations.len() > 1) {
+            let Some((_, oldest)) = self.generations.pop_first() else {
+                return;
+            };
+            pinned = pinned.saturating_sub(length(&oldest));
+        }
+    }
+}
+
+impl Generation {
+    /// What stands at its head.
+    pub(super) fn header(&self) -> io::Result<GenerationHeader> {
+        let head = self.read(0, Header::MAX_LENGTH)?;
+        let header = Header::parse(&head).map_err(|error| invalid(&error))?;
+        Ok(GenerationHeader {
+            uuid: header.uuid.to_owned(),
+            term: header.primary_term,
+            length: header.length as u64,
+        })
+    }
+
+    /// Up to `length` bytes from an offset; fewer at the end of the file.
+    pub(super) fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
+        let mut buffer = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            match self.file.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(more) => filled += more,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        buffer.truncate(filled);
+        Ok(buffer.into())
+    }
+}
+
+/// `G` of `translog-G.ckp`.
+fn closed_generation(name: &str) -> Option<u64> {
+    name.strip_prefix("translog-")?.strip_suffix(".ckp")?.parse().ok()
+}
+
+fn read_checkpoint(path: &Path) -> io::Result<Result<Checkpoint, FormatError>> {
+    // One byte more than it should have, so that a longer file is not taken for a good one.
+    let mut bytes = [0; CHECKPOINT_LENGTH + 1];
+    let file = File::open(path)?;
+    let mut filled = 0;
+    while filled < bytes.len() {
+        match file.read_at(&mut bytes[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Checkpoint::parse(&bytes[..filled]))
+}
+
+/// A file that is there and makes no sense.
+pub(super) fn invalid(error: &FormatError) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error.to_string())
+}

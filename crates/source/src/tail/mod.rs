@@ -1,0 +1,409 @@
+//! The translog reader: an acknowledged operation is on its way a moment after the engine has synced it, with no
+//! refresh, no search and no plugin, every version and every delete in its order.
+//!
+//! It needs a copy of the shard on the same host and leave to read its folder, nothing else; it writes nothing there.
+//! [`place`] finds the folder, [`watcher`] holds on to its files, [`files`] applies the rule by which operations are
+//! final, [`backlog`] is the rule itself. What the rule does not cover ends the tail with a [`Leave`], and the window
+//! reader, which can always go on from the next sequence number, serves ([`crate::relay`]).
+//!
+//! **Metadata (I7) without asking for each operation.** Asking the leader for its metadata's versions costs it more than a
+//! hundredth of an indexing request, and us a millisecond. So an operation whose fields are all [`familiar`] leaves at once under
+//! the versions that were asked for last; any other waits for the answer to a new question. A seal always follows a question that was
+//! begun after its operations were read. If the answer shows that mapping or settings had changed meanwhile, what was sent
+//! since the last seal is read and sent again, under the new versions: the follower indexes it anew, and is exact again before
+//! the seal says so.
+
+mod backlog;
+mod familiar;
+mod files;
+mod folder;
+mod leave;
+mod place;
+#[cfg(test)]
+mod tests;
+mod watcher;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use slipstream_cluster::MetadataVersions;
+use slipstream_model::{Checkpoint, GlobalCheckpoint, Op};
+use tokio::time::{Duration, Instant, sleep};
+
+use self::files::{Files, Seen};
+use self::folder::Folder;
+use self::place::Places;
+use self::watcher::{Watched, Watcher};
+use crate::link::{Event, Link, Unlinked};
+use crate::nudge::{Nudge, Push};
+use crate::{ReadError, Start, Watch};
+
+pub(crate) use familiar::Familiar;
+pub(crate) use leave::Leave;
+pub use place::TailConfig;
+
+/// What all tails of an agent share.
+#[derive(Clone)]
+pub struct Tails(Arc<Inner>);
+
+struct Inner {
+    watch: Watch,
+    places: Places,
+    watcher: Watcher,
+}
+
+impl Tails {
+    /// Nothing is tailed yet.
+    pub fn new(watch: Watch, config: TailConfig) -> Self {
+        Tails(Arc::new(Inner {
+            places: Places::new(watch.clone(), config),
+            watch,
+            watcher: Watcher::new(),
+        }))
+    }
+
+    /// Whether the translog folders of the node beside this agent can be read, in words if not.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub async fn check(&self) -> Result<(), String> {
+        self.0.places.check().await
+    }
+}
+
+/// The tail of one shard.
+pub(crate) struct Tail {
+    tails: Tails,
+    start: Start,
+    folder: Arc<Watched>,
+    /// Worked with by one thread at a time; shared only because that thread may wait for the disk.
+    files: Arc<Mutex<Files>>,
+    /// Which copy it is, in words.
+    whose: String,
+    /// Everything up to here has been sent.
+    emitted: Checkpoint,
+    /// And up to here under metadata that is known to be new enough.
+    sealed: Checkpoint,
+    /// When the leader was last asked for its metadata.
+    asked: Option<Instant>,
+    nudge: Nudge,
+    metadata: MetadataVersions,
+    last_pulse: Option<Instant>,
+    last_change: Instant,
+    /// Changes in a row that a timer found and the kernel had not told of.
+    untold: u32,
+}
+
+/// Operations taken at once, in bytes, while there is credit.
+const TAKE_BYTES: u64 = 1024 * 1024;
+/// An unchanged shard is looked at this often all the same: the kernel's word may have been lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// A shard that has long been quiet.
+const LOOK_AGAIN_QUIET: Duration = Duration::from_secs(5);
+/// While operations wait for a global checkpoint that may be asked for.
+const LOOK_BEHIND: Duration = Duration::from_millis(250);
+/// After this many changes in a row that only a timer found, the kernel is taken for one that does not tell.
+const UNTOLD: u32 = 3;
+/// Where the kernel tells nothing.
+const LOOK_UNTOLD: Duration = Duration::from_millis(5);
+const LOOK_UNTOLD_QUIET: Duration = Duration::from_millis(100);
+/// After this long without a change a shard is quiet.
+const QUIET: Duration = Duration::from_secs(30);
+/// The follower hears from an unchanged shard at least this often.
+const PULSE: Duration = Duration::from_secs(10);
+/// Metadata that changes without operations is noticed within this time.
+const METADATA_AGE: Duration = Duration::from_secs(1);
+/// While operations flow, the leader is asked for its metadata this often, and the checkpoint follows.
+const SEAL_EVERY: Duration = Duration::from_millis(100);
+
+/// Why a tail ended.
+pub(crate) enum End {
+    /// The session is gone.
+    Unlinked,
+    /// The window reader has to go on.
+    Left(Leave),
+    /// The leader's metadata changed: what was not sealed has to be sent again.
+    Again,
+    /// Reading cannot go on.
+    Read(ReadError),
+}
+
+impl From<Unlinked> for End {
+    fn from(_: Unlinked) -> Self {
+        End::Unlinked
+    }
+}
+
+impl From<Leave> for End {
+    fn from(leave: Leave) -> Self {
+        End::Left(leave)
+    }
+}
+
+impl Tail {
+    /// Stands ready to emit everything above `after`, if the copy beside this agent has all of it.
+    pub(crate) async fn begin(
+        tails: &Tails,
+        start: &Start,
+        after: Checkpoint,
+        history: &slipstream_model::HistoryUuid,
+    ) -> Result<Tail, Leave> {
+        let located = tails.0.places.locate(start).await?;
+        if located.history != *history {
+            return Err(Leave::Renewed("the copy here is of another history".to_owned()));
+        }
+        let folder = Arc::new(tails.0.watcher.watch(located.folder));
+        let next = after.next().get();
+        let uuid = located.translog_uuid;
+        let files = blocking({
+            let folder = Arc::clone(&folder);
+            move || {
+                let mut files = Files::begin(&folder, &uuid, next)?;
+                // Taking over makes sense only if the next operation is here, or not given out yet.
+                while files.look(&folder)? == Seen::More && !files.has_due() {}
+                files.check()?;
+                Ok(files)
+            }
+        })
+        .await?;
+        let role = if located.primary { "primary" } else { "replica" };
+        Ok(Tail {
+            tails: tails.clone(),
+            start: start.clone(),
+            whose: format!("the {role} on node [{}]", located.node.name),
+            folder,
+            files: Arc::new(Mutex::new(files)),
+            emitted: after,
+            sealed: after,
+            asked: None,
+            nudge: Nudge::default(),
+            metadata: MetadataVersions::default(),
+            last_pulse: None,
+            last_change: Instant::now(),
+            untold: 0,
+        })
+    }
+
+    /// Which copy is read, for status.
+    pub(crate) fn whose(&self) -> &str {
+        &self.whose
+    }
+
+    /// Everything up to here has been emitted for good.
+    pub(crate) fn sealed(&self) -> Checkpoint {
+        self.sealed
+    }
+
+    /// Emits until it has to end.
+    pub(crate) async fn run(&mut self, link: &Link) -> End {
+        let mut by_timer = false;
+        loop {
+            match self.step(link, by_timer).await {
+                Ok(timer) => by_timer = timer,
+                Err(end) => return end,
+            }
+        }
+    }
+
+    /// Looks once, emits what is final, and waits for more. Whether a timer ended the wait, not the kernel.
+    async fn step(&mut self, link: &Link, by_timer: bool) -> Result<bool, End> {
+        let most = link.credit_now().min(TAKE_BYTES) as usize;
+        let (changed, seen, ops) = self
+            .with_files(move |files, folder| {
+                let before = *files.checkpoint();
+                let seen = files.look(folder)?;
+                let ops = files.take(folder, most)?;
+                Ok((*files.checkpoint() != before, seen, ops))
+            })
+            .await?;
+        if changed {
+            self.last_change = Instant::now();
+            self.untold = if by_timer { self.untold + 1 } else { 0 };
+        }
+        let emitted = !ops.is_empty();
+        self.emit(link, ops).await?;
+        while self.files().has_due() {
+            let most = link.credit().await?.min(TAKE_BYTES) as usize;
+            let ops = self
+                .with_files(move |files, folder| files.take(folder, most))
+                .await?;
+            self.emit(link, ops).await?;
+        }
+        self.files().check()?;
+        if emitted || seen == Seen::More {
+            self.nudge.caught_up();
+        }
+        if self.emitted > self.sealed && self.asked.is_none_or(|at| at.elapsed() >= SEAL_EVERY) {
+            self.learn_metadata(Duration::ZERO).await?;
+            self.seal(link).await?;
+        }
+        if seen == Seen::More {
+            return Ok(false);
+        }
+        self.pulse(link).await?;
+        self.raise_if_stuck().await?;
+        self.wait(link).await
+    }
+
+    /// Emits operations under metadata that is new enough for their fields (I7).
+    async fn emit(&mut self, link: &Link, ops: Vec<Op>) -> Result<(), End> {
+        let Some(last) = ops.last().map(|op| op.seq_no.as_checkpoint()) else {
+            return Ok(());
+        };
+        let (watch, index) = (self.tails.0.watch.clone(), self.start.shard.index.clone());
+        let mapping = self.metadata.mapping;
+        let familiar = self.asked.is_some() && watch.familiar(&index, |fields| fields.knows(mapping, &ops));
+        if !familiar {
+            // Asked for after the operations were read: whatever mapping they needed, this node had it before it wrote
+            // them to its translog.
+            self.learn_metadata(Duration::ZERO).await?;
+            let mapping = self.metadata.mapping;
+            watch.familiar(&index, |fields| fields.learn(mapping, &ops));
+        }
+        link.send_ops(ops, self.metadata).await?;
+        self.emitted = last;
+        if !familiar {
+            self.seal(link).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything that was emitted is final, and its metadata known.
+    async fn seal(&mut self, link: &Link) -> Result<(), End> {
+        let (checkpoint, term) = (self.emitted, self.files().term());
+        link.send(Event::Sealed { checkpoint, term }).await?;
+        self.sealed = checkpoint;
+        Ok(())
+    }
+
+    /// Asks the node for the index's metadata.
+    async fn learn_metadata(&mut self, age: Duration) -> Result<bool, End> {
+        let begun = Instant::now();
+        let state = self
+            .tails
+            .0
+            .watch
+            .local_state_within(&self.start.shard.index, age)
+            .await
+            .map_err(|source| {
+                let shard = self.start.shard.clone();
+                End::Read(ReadError::of_cluster(shard, source))
+            })?;
+        let state = state.filter(|state| state.uuid == self.start.index_uuid && state.open);
+        let Some(state) = state else {
+            return Err(Leave::Renewed("the index was closed, deleted or replaced".to_owned()).into());
+        };
+        if age.is_zero() {
+            self.asked = Some(begun);
+        }
+        let (before, now) = (self.metadata, state.versions);
+        self.metadata = now;
+        // Aliases have no part in indexing.
+        if self.emitted > self.sealed && (before.mapping, before.settings) != (now.mapping, now.settings) {
+            return Err(End::Again);
+        }
+        Ok(before != now)
+    }
+
+    /// Tells the follower where the shard stands: when its metadata has changed, and now and then.
+    async fn pulse(&mut self, link: &Link) -> Result<(), End> {
+        let changed = self.learn_metadata(METADATA_AGE).await?;
+        if !changed && self.last_pulse.is_some_and(|at| at.elapsed() < PULSE) {
+            return Ok(());
+        }
+        self.last_pulse = Some(Instant::now());
+        let (acknowledged, newest) = {
+            let files = self.files();
+            let acknowledged = files.global_checkpoint();
+            (acknowledged, files.checkpoint().max_seq_no.max(acknowledged))
+        };
+        let event = Event::Pulse {
+            global_checkpoint: GlobalCheckpoint(Checkpoint::new(acknowledged)),
+            max_seq_no: Checkpoint::new(newest),
+            pending: Duration::ZERO,
+            metadata: self.metadata,
+        };
+        Ok(link.send(event).await?)
+    }
+
+    /// Operations that were seen and stay unacknowledged: asks this very copy what it has acknowledged, and the leader for
+    /// what moves it. Under `async` durability the file may stay behind for 30 s after the last write of a burst.
+    async fn raise_if_stuck(&mut self) -> Result<(), End> {
+        let (behind, known, term) = {
+            let files = self.files();
+            (files.is_behind(), files.global_checkpoint(), files.term())
+        };
+        if !behind {
+            self.nudge.caught_up();
+            return Ok(());
+        }
+        let stands = GlobalCheckpoint(Checkpoint::new(known));
+        let Some(push) = self.nudge.behind(stands, Instant::now()) else {
+            return Ok(());
+        };
+        let (_, copy) = self.tails.0.places.copy(&self.start).await?;
+        let told = copy.global_checkpoint.0.get();
+        if told > known {
+            self.files().raise(told, term);
+            return Ok(());
+        }
+        let (cluster, index) = (self.tails.0.watch.cluster(), &self.start.shard.index);
+        let pushed = match push {
+            Push::Refresh => cluster.refresh(index).await,
+            Push::Flush => cluster.flush(index).await,
+        };
+        if let Err(error) = pushed {
+            tracing::debug!(shard = %self.start.shard, %error, "asking for the global checkpoint to move failed");
+        }
+        Ok(())
+    }
+
+    /// Whether the kernel can be relied on to tell of changes.
+    fn is_told(&self) -> bool {
+        self.folder.is_told() && self.untold < UNTOLD
+    }
+
+    async fn wait(&mut self, link: &Link) -> Result<bool, End> {
+        let quiet = self.last_change.elapsed() > QUIET;
+        let again = match (self.is_told(), quiet) {
+            _ if self.emitted > self.sealed => SEAL_EVERY,
+            _ if self.files().is_behind() => LOOK_BEHIND,
+            (true, false) => LOOK_AGAIN,
+            (true, true) => LOOK_AGAIN_QUIET,
+            (false, false) => LOOK_UNTOLD,
+            (false, true) => LOOK_UNTOLD_QUIET,
+        };
+        tokio::select! {
+            () = self.folder.changed.notified() => Ok(false),
+            () = sleep(again) => Ok(true),
+            () = link.unlinked() => Err(End::Unlinked),
+        }
+    }
+
+    fn files(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Works with the files on a thread that may wait for the disk.
+    async fn with_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Files, &Folder) -> Result<T, Leave> + Send + 'static,
+    ) -> Result<T, End> {
+        let (files, folder) = (Arc::clone(&self.files), Arc::clone(&self.folder));
+        let worked =
+            blocking(move || work(&mut files.lock().unwrap_or_else(PoisonError::into_inner), &folder));
+        Ok(worked.await?)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Leave> + Send + 'static,
+) -> Result<T, Leave> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(join) => match join.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is ending.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
