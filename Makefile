@@ -21,6 +21,7 @@ CRATES := $(sort $(filter-out $(KIT),$(basename $(notdir $(wildcard crates/*/tes
 # The storm reads these; see tests/tests/storm.rs.
 SEEDS ?= 5
 SECONDS_EACH ?= 90
+FUZZ_SECONDS ?= 300
 ARGS ?=
 
 .PHONY: help
@@ -62,6 +63,10 @@ kit: ready-servers ## The test kit's own tests on real servers
 storm: ready-servers ## Storms over SEEDS seeds (5), SECONDS_EACH seconds of writing each (90); STORM_SEED=S repeats one
 	$(CARGO) build --workspace --all-targets
 	STORM_SEEDS=$(SEEDS) STORM_SECONDS=$(SECONDS_EACH) $(CARGO) test --workspace --test $(STORM) $(IN_TURN) --nocapture
+
+.PHONY: fuzz
+fuzz: ready ## Mutated translog files against the parser for FUZZ_SECONDS (300); FUZZ_SEED=S repeats one
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release -p slipstream-translog --features encode --test fuzz -- --nocapture
 
 .PHONY: bench
 bench: ready-servers ## Measure against real servers and print the table of ratios (ARGS="--quick" shows that it works)

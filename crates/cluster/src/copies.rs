@@ -16,7 +16,7 @@ pub struct LocalNode {
     pub id: String,
     /// Its name, for people.
     pub name: String,
-    /// Its `path.data`; empty where the engine does not tell.
+    /// Its data folders: `path.data`, or what the engine takes without one; empty where the engine does not tell.
     pub data_paths: Vec<String>,
 }
 
@@ -170,20 +170,26 @@ impl Cluster {
         struct PathsAnswer {
             #[serde(default)]
             data: OneOrMany,
+            home: Option<String>,
         }
         let call = Call::get(
             "/_nodes/_local/settings",
-            "filter_path=nodes.*.name,nodes.*.settings.path.data",
+            "filter_path=nodes.*.name,nodes.*.settings.path.data,nodes.*.settings.path.home",
         );
         let answer: Answer = self.json(&call).await?;
         let (id, node) = answer.nodes.into_iter().next().ok_or_else(|| {
             self.error(ErrorKind::Protocol, &call)
                 .with_reason("the answer names no node")
         })?;
+        let mut data_paths = node.settings.path.data.0;
+        // What is not set is not shown; the default lies below the folder that the engine was unpacked to.
+        if let (true, Some(home)) = (data_paths.is_empty(), node.settings.path.home) {
+            data_paths.push(format!("{}/data", home.trim_end_matches('/')));
+        }
         Ok(LocalNode {
             id,
             name: node.name,
-            data_paths: node.settings.path.data.0,
+            data_paths,
         })
     }
 }

@@ -122,6 +122,11 @@ async fn the_local_node_tells_its_name_and_its_folders_however_it_prints_them() 
         (r#"{"path":{"data":["/a","/b"]}}"#, vec!["/a", "/b"]),
         (r#"{"path":{"data":"/a, /b"}}"#, vec!["/a", "/b"]),
         (r#"{"path":{"data":"/a"}}"#, vec!["/a"]),
+        (r#"{"path":{"home":"/usr/share/engine","data":"/a"}}"#, vec!["/a"]),
+        (
+            r#"{"path":{"home":"/usr/share/engine"}}"#,
+            vec!["/usr/share/engine/data"],
+        ),
         (r"{}", vec![]),
     ] {
         let answer = format!(r#"{{"nodes":{{"x-y_z":{{"name":"node-1","settings":{settings}}}}}}}"#);

@@ -212,6 +212,7 @@ mod tests {
             scanned: -1,
             scanned_term: 0,
             refresh_millis: 0,
+            reconciling: false,
         }
     }
 

@@ -13,6 +13,8 @@ pub const BYTES_TOTAL: &str = "slipstream_bytes_total";
 pub const OPS_TOTAL: &str = "slipstream_ops_total";
 /// Streams that a reader serves, by `index`, `shard` and `reader`.
 pub const READER: &str = "slipstream_reader";
+/// Times that another reader took over a shard in the middle of a stream, by the `reader` that did.
+pub const HANDOVERS_TOTAL: &str = "slipstream_handovers_total";
 /// Highest checkpoint that a follower agent has acknowledged as durable, by `index` and `shard`.
 pub const ACKNOWLEDGED_CHECKPOINT: &str = "slipstream_acknowledged_checkpoint";
 /// Shard streams that are open.
@@ -55,6 +57,10 @@ pub fn describe() {
     );
     describe_counter!(OPS_TOTAL, "Operations by kind");
     describe_gauge!(READER, "Streams that a reader serves");
+    describe_counter!(
+        HANDOVERS_TOTAL,
+        "Times that another reader took over a shard in the middle of a stream"
+    );
     describe_gauge!(
         ACKNOWLEDGED_CHECKPOINT,
         "Checkpoint that a follower agent has acknowledged as durable"
@@ -105,6 +111,7 @@ impl SessionMetrics {
     pub(crate) fn serving(&self, reader: &'static str) {
         let mut current = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         current.decrement(1);
+        counter!(HANDOVERS_TOTAL, "reader" => reader).increment(1);
         *current = reader_gauge(&self.shard.0, &self.shard.1, reader);
     }
 

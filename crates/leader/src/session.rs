@@ -7,6 +7,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::Stream;
 use slipstream_model::{Op, ShardKey};
@@ -15,6 +16,7 @@ use slipstream_wire::v1::follower_frame::Frame as Said;
 use slipstream_wire::v1::leader_frame::Frame;
 use slipstream_wire::{BatchEncoder, v1};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
@@ -28,6 +30,8 @@ use crate::metrics::{Refusal, SessionMetrics, refused};
 /// Events between reader and session, and frames between session and connection. Short: what is in them has taken
 /// credit, yet it is memory of this agent (I8).
 const DEPTH: usize = 4;
+/// The follower hears something at least this often.
+const ALIVE: Duration = Duration::from_secs(10);
 /// Blocks above this are packed on a thread of their own, so that the other streams do not wait for it.
 const INLINE_BYTES: usize = 1024 * 1024;
 
@@ -151,7 +155,15 @@ impl Teller<'_> {
     ) -> Result<(), Status> {
         let mut frame = opened;
         while self.frames.send(frame).await.is_ok() {
-            let Some(event) = events.recv().await else { break };
+            let event = match timeout(ALIVE, events.recv()).await {
+                Ok(Some(event)) => event,
+                Ok(None) => break,
+                // The reader waits for its cluster, or for credit; a follower must not take that for a dead agent.
+                Err(_) => {
+                    frame = frames::frame(Frame::Alive(v1::Alive {}));
+                    continue;
+                }
+            };
             self.dialogue.leader_says(&event);
             if let Event::Serving { reader, why } = &event {
                 tracing::info!(shard = %self.shard, reader = reader.as_str(), why, "another reader serves");

@@ -33,7 +33,7 @@ const LICENCES: [&str; 9] = [
 /// The crates of the product by layer: one may depend on those of lower layers only. Leader and follower share a
 /// layer, so neither can come to depend on the other.
 const LAYERS: [&[&str]; 6] = [
-    &["slipstream-model"],
+    &["slipstream-model", "slipstream-translog"],
     &[
         "slipstream-cluster",
         "slipstream-wire",

@@ -149,6 +149,8 @@ impl From<Status> for End {
 struct Route {
     /// An agent that did not open the shard when it was asked last.
     avoid: Option<String>,
+    /// How often another agent was moved to, and windows served there too.
+    moves: u32,
 }
 
 /// A session that lived this long starts its successor's back-off anew.
@@ -168,6 +170,7 @@ pub(crate) async fn run(context: Arc<ShardContext>, cancel: CancellationToken) -
             End::Passing(reason) => context.status.wait_for(&reason),
             End::Moving(agent) => {
                 tracing::info!(shard = %context.key, agent, "another leader agent stands beside a copy");
+                route.moves += 1;
                 continue;
             }
         }

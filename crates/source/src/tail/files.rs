@@ -335,6 +335,14 @@ impl Files {
             && let Some(slot) = self.backlog.due(self.bounds)
         {
             let op = self.operation(folder, slot)?;
+            if matches!(&op.change, Change::Index { source } if !is_json(source)) {
+                if ops.is_empty() {
+                    return Err(Leave::Foreign {
+                        seq_no: self.backlog.next(),
+                    });
+                }
+                break;
+            }
             weight += op.weight();
             ops.push(op);
             self.backlog.taken();
@@ -389,6 +397,14 @@ impl Files {
             Frame::parse(&chunk.bytes[at..at + length]).map_err(|error| unreadable(invalid(&error)))?;
         Ok(operation(frame.op, &chunk.bytes))
     }
+}
+
+/// Whether a source was sent as JSON in UTF-8: an object, after blanks or comments. What the engines' other formats begin with
+/// is something else, and the other encodings have a zero among the first bytes.
+fn is_json(source: &[u8]) -> bool {
+    let text = source.strip_prefix(b"\xef\xbb\xbf").unwrap_or(source);
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    matches!(first, Some(b'{' | b'/')) && !source.iter().take(4).any(|byte| *byte == 0)
 }
 
 /// An operation as the stream carries it; the source is a slice of what was read.

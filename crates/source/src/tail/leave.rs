@@ -14,6 +14,11 @@ pub(crate) enum Leave {
         /// This copy's global checkpoint.
         global_checkpoint: i64,
     },
+    /// A document that was not sent as JSON: the log keeps the bytes as they came, and only the REST API shows them as JSON.
+    Foreign {
+        /// Its sequence number.
+        seq_no: u64,
+    },
     /// It is not the translog that was being read.
     Renewed(String),
     /// More operations wait for acknowledgement than are kept in memory.
@@ -38,7 +43,10 @@ impl Leave {
 
     /// Whether the next seal may already be a good moment to try again. Otherwise it takes somebody's doing.
     pub(crate) fn may_pass_soon(&self) -> bool {
-        matches!(self, Leave::Gap { .. } | Leave::Renewed(_) | Leave::Overflow)
+        match self {
+            Leave::Gap { .. } | Leave::Foreign { .. } | Leave::Renewed(_) | Leave::Overflow => true,
+            Leave::Unreadable(_) | Leave::Unfit(_) => false,
+        }
     }
 }
 
@@ -51,6 +59,10 @@ impl std::fmt::Display for Leave {
             } => write!(
                 f,
                 "its translog does not hold operation {next} any more (acknowledged up to {global_checkpoint})"
+            ),
+            Leave::Foreign { seq_no } => write!(
+                f,
+                "the document of operation {seq_no} is CBOR, SMILE or YAML, which only the REST API shows as JSON"
             ),
             Leave::Overflow => f.write_str("too many operations of its copy here wait for acknowledgement"),
             Leave::Renewed(why) | Leave::Unreadable(why) | Leave::Unfit(why) => f.write_str(why),

@@ -26,7 +26,7 @@ mod watcher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipstream_cluster::MetadataVersions;
-use slipstream_model::{Checkpoint, GlobalCheckpoint, Op};
+use slipstream_model::{Checkpoint, GlobalCheckpoint, HistoryUuid, Op, PrimaryTerm};
 use tokio::time::{Duration, Instant, sleep};
 
 use self::files::{Files, Seen};
@@ -66,7 +66,7 @@ impl Tails {
     /// # Errors
     /// Why not, and what to do.
     pub async fn check(&self) -> Result<(), String> {
-        self.0.places.check().await
+        self.0.places.check().await.map_err(|why| why.to_string())
     }
 }
 
@@ -85,6 +85,9 @@ pub(crate) struct Tail {
     sealed: Checkpoint,
     /// When the leader was last asked for its metadata.
     asked: Option<Instant>,
+    history: HistoryUuid,
+    /// Under this term the copy was known to be of this history.
+    vouched: PrimaryTerm,
     nudge: Nudge,
     metadata: MetadataVersions,
     last_pulse: Option<Instant>,
@@ -145,12 +148,14 @@ impl Tail {
         tails: &Tails,
         start: &Start,
         after: Checkpoint,
-        history: &slipstream_model::HistoryUuid,
+        history: &HistoryUuid,
     ) -> Result<Tail, Leave> {
         let located = tails.0.places.locate(start).await?;
         if located.history != *history {
             return Err(Leave::Renewed("the copy here is of another history".to_owned()));
         }
+        let (path, node) = (located.folder.clone(), located.node.name.clone());
+        blocking(move || place::reachable(&path, &node)).await?;
         let folder = Arc::new(tails.0.watcher.watch(located.folder));
         let next = after.next().get();
         let uuid = located.translog_uuid;
@@ -175,6 +180,9 @@ impl Tail {
             emitted: after,
             sealed: after,
             asked: None,
+            history: history.clone(),
+            // Nothing is known of any term before the first look after this: the copy was asked about earlier.
+            vouched: PrimaryTerm(0),
             nudge: Nudge::default(),
             metadata: MetadataVersions::default(),
             last_pulse: None,
@@ -207,14 +215,17 @@ impl Tail {
     /// Looks once, emits what is final, and waits for more. Whether a timer ended the wait, not the kernel.
     async fn step(&mut self, link: &Link, by_timer: bool) -> Result<bool, End> {
         let most = link.credit_now().min(TAKE_BYTES) as usize;
+        let vouched = self.vouched;
         let (changed, seen, ops) = self
             .with_files(move |files, folder| {
                 let before = *files.checkpoint();
                 let seen = files.look(folder)?;
+                let most = if files.term() == vouched { most } else { 0 };
                 let ops = files.take(folder, most)?;
                 Ok((*files.checkpoint() != before, seen, ops))
             })
             .await?;
+        self.vouch().await?;
         if changed {
             self.last_change = Instant::now();
             self.untold = if by_timer { self.untold + 1 } else { 0 };
@@ -242,6 +253,21 @@ impl Tail {
         self.pulse(link).await?;
         self.raise_if_stuck().await?;
         self.wait(link).await
+    }
+
+    /// Under a new primary the copy may be of another history although its translog is the same: a stale copy that somebody
+    /// forced to be the primary has lost acknowledged operations (I5).
+    async fn vouch(&mut self) -> Result<(), End> {
+        let term = self.files().term();
+        if term == self.vouched {
+            return Ok(());
+        }
+        let (_, copy) = self.tails.0.places.copy(&self.start).await?;
+        if copy.history_uuid != self.history {
+            return Err(Leave::Renewed("the copy here is of another history by now".to_owned()).into());
+        }
+        self.vouched = term;
+        Ok(())
     }
 
     /// Emits operations under metadata that is new enough for their fields (I7).

@@ -11,6 +11,7 @@ use slipstream_cluster::{ErrorKind, LocalNode, ShardCopy};
 use slipstream_model::HistoryUuid;
 use tokio::time::{Duration, Instant};
 
+use super::blocking;
 use super::leave::Leave;
 use crate::{Start, Watch};
 
@@ -50,7 +51,15 @@ pub(super) struct Located {
 pub(super) struct Places {
     watch: Watch,
     config: TailConfig,
-    node: tokio::sync::Mutex<Option<(Instant, LocalNode)>>,
+    node: tokio::sync::Mutex<Option<Known>>,
+}
+
+/// The node as it was found.
+struct Known {
+    at: Instant,
+    node: LocalNode,
+    /// Whether its data folder can be read here: where it cannot, nothing has to be asked for any shard.
+    data: Result<(), Leave>,
 }
 
 impl Places {
@@ -63,48 +72,49 @@ impl Places {
     }
 
     /// Whether any translog can be read here at all.
-    pub(super) async fn check(&self) -> Result<(), String> {
+    pub(super) async fn check(&self) -> Result<(), Leave> {
         if !self.config.enabled {
-            return Err("reading translog files is switched off".to_owned());
+            return Err(Leave::Unfit(
+                "reading translog files is switched off in the leader agent's configuration".to_owned(),
+            ));
         }
-        let node = self.node().await.map_err(|why| why.to_string())?;
-        let folders: Vec<&Path> = match &self.config.data_path {
-            Some(seen) => vec![seen],
-            None => node.data_paths.iter().map(Path::new).collect(),
-        };
-        if folders.is_empty() {
-            return Err(format!("node [{}] does not tell its data folder", node.name));
-        }
-        for folder in folders {
-            std::fs::read_dir(folder).map_err(|error| {
-                format!(
-                    "the data folder {} of node [{}] cannot be read: {error}",
-                    folder.display(),
-                    node.name
-                )
-            })?;
-        }
-        Ok(())
+        self.node().await?.1
     }
 
-    /// The node beside this agent.
-    async fn node(&self) -> Result<LocalNode, Leave> {
+    /// The node beside this agent, and whether its data folder can be read here.
+    async fn node(&self) -> Result<(LocalNode, Result<(), Leave>), Leave> {
         let mut known = self.node.lock().await;
-        if let Some((_, node)) = known.as_ref().filter(|(at, _)| at.elapsed() < NODE_AGE) {
-            return Ok(node.clone());
+        if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < NODE_AGE) {
+            return Ok((known.node.clone(), known.data.clone()));
         }
         let node = self.watch.cluster().local_node().await.map_err(|error| {
             Leave::Unfit(format!(
                 "the node beside this agent does not say who it is: {error}"
             ))
         })?;
-        *known = Some((Instant::now(), node.clone()));
-        Ok(node)
+        let folders: Vec<PathBuf> = match &self.config.data_path {
+            Some(seen) => vec![seen.clone()],
+            None => node.data_paths.iter().map(PathBuf::from).collect(),
+        };
+        let name = node.name.clone();
+        let data = blocking(move || {
+            if folders.is_empty() {
+                return Err(Leave::Unfit(format!("node [{name}] has no data folder")));
+            }
+            folders.iter().try_for_each(|folder| reachable(folder, &name))
+        })
+        .await;
+        *known = Some(Known {
+            at: Instant::now(),
+            node: node.clone(),
+            data: data.clone(),
+        });
+        Ok((node, data))
     }
 
     /// The started copy on the node beside this agent, as the node tells it now.
     pub(super) async fn copy(&self, start: &Start) -> Result<(LocalNode, ShardCopy), Leave> {
-        let node = self.node().await?;
+        let (node, _) = self.node().await?;
         let copies = self.watch.cluster().shard_copies(&start.shard.index).await;
         let copies = copies.map_err(|error| match error.kind {
             ErrorKind::NotFound | ErrorKind::IndexClosed => Leave::Unfit("the index is not open".to_owned()),
@@ -127,11 +137,7 @@ impl Places {
 
     /// Where the copy beside this agent has its translog, if it is one that tells all there is.
     pub(super) async fn locate(&self, start: &Start) -> Result<Located, Leave> {
-        if !self.config.enabled {
-            return Err(Leave::Unfit(
-                "reading translog files is switched off in the leader agent's configuration".to_owned(),
-            ));
-        }
+        self.check().await?;
         let (node, copy) = self.copy(start).await?;
         if copy.data_path.is_empty() || copy.translog_uuid.is_empty() {
             return Err(Leave::Unfit("the engine has no translog files".to_owned()));
@@ -179,6 +185,20 @@ impl Places {
                 "data_path is set, and the node has several data folders".to_owned(),
             )),
         }
+    }
+}
+
+/// Whether a folder of the node can be listed here, on a thread that may wait for the disk.
+pub(super) fn reachable(folder: &Path, node: &str) -> Result<(), Leave> {
+    let path = folder.display();
+    match std::fs::read_dir(folder) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Leave::Unfit(format!(
+            "{path} of node [{node}] is not on this host, or has another name here (`data_path`)"
+        ))),
+        Err(error) => Err(Leave::Unfit(format!(
+            "{path} of node [{node}] cannot be read ({error}): add this agent's user to the engine's group"
+        ))),
     }
 }
 

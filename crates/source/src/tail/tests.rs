@@ -342,7 +342,8 @@ fn bytes_that_make_no_sense_end_the_tail_with_the_file_s_name() {
 #[test]
 fn a_document_larger_than_any_read_comes_out_whole() {
     let mut engine = Engine::new();
-    let source = vec![b' '; 3 * 1024 * 1024];
+    let mut source = vec![b' '; 3 * 1024 * 1024];
+    source.extend(b"{}");
     engine.append(&indexed(0, 1, &source));
     engine.index(1);
     engine.sync(1);
@@ -355,6 +356,31 @@ fn a_document_larger_than_any_read_comes_out_whole() {
     };
     assert_eq!(read.len(), source.len());
     assert_eq!(drain(&mut files, &folder).unwrap(), [(1, 1)]);
+}
+
+#[test]
+fn what_was_not_sent_as_json_is_left_to_the_rest_api() {
+    let mut engine = Engine::new();
+    engine.index(0);
+    engine.append(&indexed(1, 1, b"\xbf\x61a\x01\xff"));
+    engine.append(&indexed(2, 1, b"// a comment\n{}"));
+    engine.append(&indexed(3, 1, b"--- \na: 1\n"));
+    engine.sync(3);
+    let folder = engine.watch();
+    let mut files = begin(&engine, &folder, 0);
+    files.look(&folder).unwrap();
+    assert_eq!(files.take(&folder, 1 << 20).unwrap().len(), 1);
+    assert_eq!(
+        files.take(&folder, 1 << 20).unwrap_err(),
+        Leave::Foreign { seq_no: 1 }
+    );
+    let mut files = begin(&engine, &folder, 2);
+    files.look(&folder).unwrap();
+    assert_eq!(files.take(&folder, 1 << 20).unwrap().len(), 1);
+    assert_eq!(
+        files.take(&folder, 1 << 20).unwrap_err(),
+        Leave::Foreign { seq_no: 3 }
+    );
 }
 
 #[test]
@@ -401,7 +427,7 @@ async fn the_kernel_tells_of_a_checkpoint_and_generations_are_held_as_they_appea
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     /// Whatever the order of operations in the files, wherever generations end, primaries change and looks fall: every
     /// acknowledged operation comes out once, in order, in its final form.
     #[test]

@@ -32,8 +32,9 @@ use crate::budget::Account;
 
 /// Portions waiting in one lane.
 const LANE_QUEUE: usize = 8;
-/// A leader that says nothing for this long is gone, whatever the connection thinks: it pulses every few seconds. Longer
-/// than its requests to its cluster may take, so that what holds it up is told by itself.
+/// A leader agent that says nothing for this long is gone, whatever the connection thinks: it says that it is alive every
+/// ten seconds, also while its reader waits. Agents that are too old for that pulse between requests to their cluster, which may
+/// take a minute.
 const SILENCE: Duration = Duration::from_secs(75);
 /// How long the lanes may take to finish what they have begun; a bulk has a deadline of its own below this.
 const DRAIN: Duration = Duration::from_secs(90);
@@ -44,7 +45,8 @@ const WINDOW: &str = "window";
 /// How long a new place may wait to be stored.
 const SAVE_WITHIN: Duration = Duration::from_millis(200);
 
-/// While the window reader serves, other agents of the leader are looked at this often: one may stand beside a copy.
+/// While the window reader serves, other agents of the leader are looked at this often: one may stand beside a copy. Less
+/// often where moving to one has not helped.
 const RECONSIDER: Duration = Duration::from_secs(15);
 
 struct Session<'a> {
@@ -53,6 +55,7 @@ struct Session<'a> {
     agent: String,
     /// When to look whether another agent should.
     reconsider: Option<Instant>,
+    reconsider_every: Duration,
     progress: ShardProgress,
     /// When the place has to be stored, if it has moved since it was.
     unsaved: Option<Instant>,
@@ -204,6 +207,7 @@ impl Session<'_> {
                 self.gone.clear();
                 Ok(())
             }
+            Frame::Alive(v1::Alive {}) => Ok(()),
             Frame::Serving(serving) => {
                 self.context.status.serving(&serving.reader, &serving.why);
                 self.served_by(&serving.reader);
@@ -224,12 +228,12 @@ impl Session<'_> {
 
     /// Another agent may do better than one that reads by windows.
     fn served_by(&mut self, reader: &str) {
-        self.reconsider = (reader == WINDOW).then(|| Instant::now() + RECONSIDER);
+        self.reconsider = (reader == WINDOW).then(|| Instant::now() + self.reconsider_every);
     }
 
     /// Moves on to another agent if that one stands beside a copy of the shard, as after a relocation.
     async fn reconsider(&mut self) -> Result<(), End> {
-        self.reconsider = Some(Instant::now() + RECONSIDER);
+        self.reconsider = Some(Instant::now() + self.reconsider_every);
         let link = self.context.leaders.link(&self.context.leader_alias)?;
         match link.better_agent(&self.context.leader, &self.agent).await {
             Some(agent) => Err(End::Moving(agent)),

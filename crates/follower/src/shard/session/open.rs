@@ -11,7 +11,7 @@ use tonic::Streaming;
 
 use super::super::ledger::Ledger;
 use super::super::{End, Route, ShardContext};
-use super::{Session, save, send};
+use super::{RECONSIDER, Session, save, send};
 use crate::apply::Portion;
 use crate::blocking;
 
@@ -82,6 +82,7 @@ impl<'a> Session<'a> {
             context,
             agent: connected.agent,
             reconsider: None,
+            reconsider_every: RECONSIDER,
             acknowledged: progress.checkpoint.get(),
             progress,
             unsaved: None,
@@ -96,7 +97,11 @@ impl<'a> Session<'a> {
         };
         let through = (!session.progress.bootstrapped).then_some(global.0);
         context.status.opened(&opened.reader, &opened.why, through);
+        session.reconsider_every = RECONSIDER * (1 << route.moves.min(5));
         session.served_by(&opened.reader);
+        if session.reconsider.is_none() {
+            route.moves = 0;
+        }
         context.status.durable_at(session.progress.checkpoint.get());
         context.status.leader_at(global.0, Duration::ZERO);
         session.check_bootstrapped().await?;
