@@ -1,7 +1,7 @@
 //! The agent behind the handle: which indices are followed, by which tasks, and the rules for starting another.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slipstream_cluster::Cluster;
@@ -13,12 +13,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::FollowerConfig;
 use crate::apply::Gate;
 use crate::budget::Budget;
 use crate::control::{ControlError, IndexStatus, Leaders, StartRequest};
 use crate::index::{Command, IndexHandle, IndexTask, TaskContext, check, describe};
 use crate::leaders::{LeaderBook, LeaderError};
+use crate::{FollowerConfig, lock};
 
 /// How long a request waits for its index task; the task goes on all the same.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -229,10 +229,6 @@ impl Drop for Starting<'_> {
     fn drop(&mut self) {
         lock(&self.agent.starting).remove(&self.name);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn now_millis() -> u64 {

@@ -14,10 +14,10 @@ pub mod metrics;
 mod shard;
 mod status;
 
-use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipstream_cluster::Cluster;
+use slipstream_model::words::chain;
 use slipstream_model::{IndexName, Reason};
 use slipstream_store::{Store, StoreError};
 use slipstream_wire::tls::ClientTls;
@@ -118,19 +118,9 @@ impl Follower {
     }
 }
 
-/// An error with its causes, as one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
+/// Locks a mutex whose contents are good after any panic: nothing here changes them in more than one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs calls of the store on a thread that may wait for the disk.

@@ -4,9 +4,8 @@
 //! With the latter comes the trailer [`TRAILER`], one of the words of [`slipstream_wire::cause`], by which it tells an index that was
 //! deleted from a history that changed without reading prose.
 
-use std::error::Error;
-
 use slipstream_cluster::{ClusterError, ErrorKind};
+use slipstream_model::words::chain;
 use slipstream_source::ReadError;
 use slipstream_wire::BatchError;
 use slipstream_wire::cause::{
@@ -64,18 +63,6 @@ fn failed(words: String, cause: &'static str) -> Status {
         .metadata_mut()
         .insert(TRAILER, MetadataValue::from_static(cause));
     status
-}
-
-/// An error and all that caused it in one line: the operator of the follower sees nothing but this text.
-fn chain(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        words.push_str(": ");
-        words.push_str(&source.to_string());
-        next = source.source();
-    }
-    words
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod routing;
 pub mod seq;
 pub mod settings;
 pub mod state;
+pub mod words;
 
 pub use census::{Buckets, Census, CensusVerdict};
 pub use ident::{ClusterUuid, HistoryUuid, IndexName, IndexUuid, ShardId, ShardKey};

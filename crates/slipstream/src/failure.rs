@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+pub(crate) use slipstream_model::words::chain;
+
 use crate::output;
 
 /// The thing asked about is false or failed.
@@ -69,19 +71,4 @@ impl Failure {
         }
         ExitCode::from(self.code)
     }
-}
-
-/// An error and its causes in one line; a cause that the text above it ends with is not said twice.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

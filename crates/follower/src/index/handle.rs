@@ -1,6 +1,6 @@
 //! The agent's end of an index task: its commands, and what can be seen of it without asking it.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use slipstream_model::Reason;
 use slipstream_store::Definition;
@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::metadata::MetadataSync;
 use crate::control::{ControlError, IndexStatus};
+use crate::lock;
 use crate::status::ShardCell;
 
 /// What an operator asks of a running task; the answer comes when it is done.
@@ -62,8 +63,4 @@ impl IndexHandle {
             warnings: live.metadata.as_ref().map(|m| m.warnings()).unwrap_or_default(),
         }
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::describe::{DescribeError, Description, check, describe};
-use super::handle::{Command, IndexHandle, Live, Reply, View, lock};
+use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
 use super::prepare::prepare;
 use super::release::release;
@@ -25,6 +25,7 @@ use crate::backoff::Backoff;
 use crate::budget::Budget;
 use crate::control::ControlError;
 use crate::leaders::LeaderBook;
+use crate::lock;
 use crate::metrics;
 use crate::shard::{self, ShardContext, ShardFailure};
 use crate::status::ShardCell;
