@@ -178,7 +178,7 @@ mod tests {
             prop_assert!(out.iter().enumerate().all(|(at, (seq, _))| at as u64 == *seq));
             prop_assert!(out.iter().all(|(seq, _)| *seq as i64 <= highest_checkpoint));
             prop_assert!(out.iter().all(|(seq, term)| best[seq] == *term));
-            let complete = (0..).take_while(|seq| best.contains_key(seq) && *seq as i64 <= highest_checkpoint).count();
+            let complete = (0..30).take_while(|seq| best.contains_key(seq) && *seq as i64 <= highest_checkpoint).count();
             prop_assert_eq!(out.len(), complete);
         }
     }

@@ -77,6 +77,10 @@ impl Folder {
 
     /// The current checkpoint. The engine writes it in place, so a reader may catch it half written: its CRC tells, and
     /// then it is read again.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "called on threads that may wait, and for a write that takes microseconds"
+    )]
     pub(super) fn checkpoint(&self) -> io::Result<Checkpoint> {
         let path = self.path.join(names::CHECKPOINT);
         let mut tries = 0;

@@ -25,7 +25,7 @@ mod watcher;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slipstream_cluster::MetadataVersions;
+use slipstream_cluster::{ClusterError, MetadataVersions};
 use slipstream_model::{Checkpoint, GlobalCheckpoint, HistoryUuid, Op, PrimaryTerm};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -310,10 +310,7 @@ impl Tail {
             .watch
             .local_state_within(&self.start.shard.index, age)
             .await
-            .map_err(|source| {
-                let shard = self.start.shard.clone();
-                End::Read(ReadError::of_cluster(shard, source))
-            })?;
+            .map_err(|error| self.failed(error))?;
         let state = state.filter(|state| state.uuid == self.start.index_uuid && state.open);
         let Some(state) = state else {
             return Err(Leave::Renewed("the index was closed, deleted or replaced".to_owned()).into());
@@ -337,6 +334,16 @@ impl Tail {
             return Ok(());
         }
         self.last_pulse = Some(Instant::now());
+        // A node that is cut off from its cluster has files that look well, and a state of its own that says so. Only the master
+        // can tell that it still belongs.
+        let (watch, index) = (&self.tails.0.watch, &self.start.shard.index);
+        let state = watch
+            .state_within(index, PULSE)
+            .await
+            .map_err(|e| self.failed(e))?;
+        if state.is_none_or(|state| state.uuid != self.start.index_uuid) {
+            return Err(Leave::Renewed("the index was deleted or replaced".to_owned()).into());
+        }
         let (acknowledged, newest) = {
             let files = self.files();
             let acknowledged = files.global_checkpoint();
@@ -403,6 +410,10 @@ impl Tail {
             () = sleep(again) => Ok(true),
             () = link.unlinked() => Err(End::Unlinked),
         }
+    }
+
+    fn failed(&self, source: ClusterError) -> End {
+        End::Read(ReadError::of_cluster(self.start.shard.clone(), source))
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {

@@ -205,7 +205,7 @@ pub(super) fn reachable(folder: &Path, node: &str) -> Result<(), Leave> {
 /// Why a copy's translog does not tell all there is, by the index's settings.
 fn obstacle<'a>(setting: impl Fn(&str) -> &'a str, primary: bool) -> Option<&'static str> {
     if setting("index.remote_store.enabled") == "true"
-        || setting("index.remote_store.translog_repository") != ""
+        || !setting("index.remote_store.translog_repository").is_empty()
     {
         return Some("the index keeps its translog in a remote store");
     }
