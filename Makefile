@@ -65,8 +65,8 @@ storm: ready-servers ## Storms over SEEDS seeds (5), SECONDS_EACH seconds of wri
 	STORM_SEEDS=$(SEEDS) STORM_SECONDS=$(SECONDS_EACH) $(CARGO) test --workspace --test $(STORM) $(IN_TURN) --nocapture
 
 .PHONY: fuzz
-fuzz: ready ## Mutated translog files against the parser for FUZZ_SECONDS (300); FUZZ_SEED=S repeats one
-	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --release -p slipstream-translog --features encode --test fuzz -- --nocapture
+fuzz: ready ## Mutated translog files against the parser for FUZZ_SECONDS (300); FUZZ_SEED=S FUZZ_START=N repeat a case
+	FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test -p slipstream-translog --test fuzz -- --nocapture
 
 .PHONY: bench
 bench: ready-servers ## Measure against real servers and print the table of ratios (ARGS="--quick" shows that it works)

@@ -194,16 +194,17 @@ impl Link {
         u64::try_from(self.credit.0.bytes.load(Ordering::Acquire)).unwrap_or(0)
     }
 
-    /// Sends operations in blocks of about `BLOCK` bytes, each of which takes credit.
+    /// Sends operations in blocks, each of which takes credit. Blocks grow with the credit that there is: large ones make large
+    /// bulks on the target, but what is overdrawn by one must stay small where many streams share little.
     pub async fn send_ops(&self, ops: Vec<Op>, metadata: MetadataVersions) -> Result<(), Unlinked> {
-        /// Large enough to compress well and to fill a bulk, small enough to flow.
-        const BLOCK: usize = 512 * 1024;
+        const LEAST: u64 = 256 * 1024;
+        const MOST: u64 = 2 * 1024 * 1024;
         let mut block = Vec::new();
         let mut weight = 0;
         for op in ops {
             weight += op.weight();
             block.push(op);
-            if weight >= BLOCK {
+            if weight as u64 >= self.credit_now().clamp(LEAST, MOST) {
                 self.send_block(std::mem::take(&mut block), weight, metadata)
                     .await?;
                 weight = 0;

@@ -334,15 +334,11 @@ impl Files {
         while weight < most
             && let Some(slot) = self.backlog.due(self.bounds)
         {
-            let op = self.operation(folder, slot)?;
-            if matches!(&op.change, Change::Index { source } if !is_json(source)) {
-                if ops.is_empty() {
-                    return Err(Leave::Foreign {
-                        seq_no: self.backlog.next(),
-                    });
-                }
-                break;
-            }
+            let op = match self.operation(folder, slot) {
+                // What comes before it can still be taken.
+                Err(Leave::Foreign { .. }) if !ops.is_empty() => break,
+                op => op?,
+            };
             weight += op.weight();
             ops.push(op);
             self.backlog.taken();

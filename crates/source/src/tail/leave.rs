@@ -14,10 +14,12 @@ pub(crate) enum Leave {
         /// This copy's global checkpoint.
         global_checkpoint: i64,
     },
-    /// A document that was not sent as JSON: the log keeps the bytes as they came, and only the REST API shows them as JSON.
+    /// An operation that the log keeps as it came and that only the REST API shows as JSON in Unicode.
     Foreign {
         /// Its sequence number.
         seq_no: u64,
+        /// What of it.
+        what: &'static str,
     },
     /// It is not the translog that was being read.
     Renewed(String),
@@ -60,10 +62,12 @@ impl std::fmt::Display for Leave {
                 f,
                 "its translog does not hold operation {next} any more (acknowledged up to {global_checkpoint})"
             ),
-            Leave::Foreign { seq_no } => write!(
-                f,
-                "the document of operation {seq_no} is CBOR, SMILE or YAML, which only the REST API shows as JSON"
-            ),
+            Leave::Foreign { seq_no, what } => {
+                write!(
+                    f,
+                    "the {what} of operation {seq_no} can only be had over the REST API as it is shown there"
+                )
+            }
             Leave::Overflow => f.write_str("too many operations of its copy here wait for acknowledgement"),
             Leave::Renewed(why) | Leave::Unreadable(why) | Leave::Unfit(why) => f.write_str(why),
         }
