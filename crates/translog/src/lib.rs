@@ -8,6 +8,23 @@
 //! A folder of a shard holds a [`Checkpoint`] and generations: files of a [`Header`] and [`Frame`]s, one operation
 //! each. How far a generation may be read is the checkpoint's to say: bytes behind its offset may be half-written,
 //! left over from a crash, or no frames at all.
+//!
+//! ```
+//! use slipstream_translog::{Checkpoint, FormatError, Frame, Header};
+//!
+//! /// Tells the sequence numbers that a generation holds for good.
+//! fn seq_nos(checkpoint: &Checkpoint, generation: &[u8]) -> Result<Vec<u64>, FormatError> {
+//!     let mut found = Vec::new();
+//!     let mut at = Header::parse(generation)?.length;
+//!     let end = generation.len().min(checkpoint.offset as usize);
+//!     while at < end {
+//!         let frame = Frame::parse(&generation[at..end])?;
+//!         at += frame.length;
+//!         found.push(frame.op.seq_no());
+//!     }
+//!     Ok(found)
+//! }
+//! ```
 
 pub mod checkpoint;
 mod cursor;
