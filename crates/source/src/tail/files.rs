@@ -389,9 +389,20 @@ impl Files {
             return Err(unreadable(io::ErrorKind::UnexpectedEof.into()));
         };
         let at = (from - chunk.start) as usize;
-        let frame =
-            Frame::parse(&chunk.bytes[at..at + length]).map_err(|error| unreadable(invalid(&error)))?;
-        Ok(operation(frame.op, &chunk.bytes))
+        let foreign = |what| Leave::Foreign {
+            seq_no: self.backlog.next(),
+            what,
+        };
+        match Frame::parse(&chunk.bytes[at..at + length]) {
+            Ok(Frame {
+                op: Logged::Index { source, .. },
+                ..
+            }) if !is_json(source) => Err(foreign("CBOR, SMILE or YAML source")),
+            Ok(frame) => Ok(operation(frame.op, &chunk.bytes)),
+            // It was understood when it was seen, but for its texts: half of a surrogate pair, which is no Unicode.
+            Err(FormatError::Unsupported { .. }) => Err(foreign("id or routing, which is not Unicode,")),
+            Err(error) => Err(unreadable(invalid(&error))),
+        }
     }
 }
 
