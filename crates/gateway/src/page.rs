@@ -1,5 +1,6 @@
 //! The status page: one table, no script, renewed by the browser. Everything shown is escaped.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ fn render(indices: &[IndexStatus], leaders: &Leaders) -> String {
     if indices.is_empty() {
         page.push_str("<p>No index follows. Start one with <code>slipstream start</code> or <code>PUT /_plugins/_replication/INDEX/_start</code>.</p>");
     } else {
-        page.push_str("<table><tr><th>index<th>follows<th>state<th>lag<th>operations<th>why</tr>");
+        page.push_str("<table><tr><th>index<th>follows<th>state<th>lag<th>read by<th>operations<th>why</tr>");
         for index in indices {
             row(&mut page, index);
         }
@@ -100,7 +101,7 @@ fn row(page: &mut String, index: &IndexStatus) {
         (phase, _) => phase.to_string(),
     };
     let lag = if index.phase == Phase::Syncing {
-        format!("{lag:.1} s")
+        words(lag)
     } else {
         "–".to_owned()
     };
@@ -111,13 +112,46 @@ fn row(page: &mut String, index: &IndexStatus) {
         .collect();
     _ = write!(
         page,
-        "<tr><td>{}<td>{}:{}<td class=\"{}\">{state}<td class=\"n\">{lag}<td class=\"n\">{written}<td>{}</tr>",
+        "<tr><td>{}<td>{}:{}<td class=\"{}\">{state}<td class=\"n\">{lag}<td>{}<td class=\"n\">{written}<td>{}</tr>",
         escape(index.follower_index.as_str()),
         escape(&index.leader_alias),
         escape(index.leader_index.as_str()),
         index.phase,
+        readers(&index.shards),
         notes.join("<br>"),
     );
+}
+
+fn words(lag_seconds: f64) -> String {
+    if lag_seconds < 1.0 {
+        format!("{:.0} ms", lag_seconds * 1000.0)
+    } else {
+        format!("{lag_seconds:.1} s")
+    }
+}
+
+/// Which readers serve how many shards; why, in small print.
+fn readers(shards: &[ShardStatus]) -> String {
+    let mut served: BTreeMap<&str, (usize, BTreeSet<&str>)> = BTreeMap::new();
+    for reader in shards.iter().filter_map(|shard| shard.reader.as_deref()) {
+        let (name, why) = reader.split_once(": ").unwrap_or((reader, ""));
+        let (count, reasons) = served.entry(name).or_default();
+        *count += 1;
+        reasons.insert(why);
+    }
+    let all: Vec<String> = served
+        .into_iter()
+        .map(|(name, (count, reasons))| {
+            let mut reasons: Vec<&str> = reasons.into_iter().collect();
+            // One cause has many shards, seldom more than a few causes; a row stays a row.
+            let more = reasons.len() > 3;
+            reasons.truncate(3);
+            let why = escape(&reasons.join("; "));
+            let more = if more { "; …" } else { "" };
+            format!("{} × {count}<br><small>{why}{more}</small>", escape(name))
+        })
+        .collect();
+    all.join("<br>")
 }
 
 fn escape(text: &str) -> String {
@@ -141,6 +175,28 @@ mod tests {
 
     use super::*;
 
+    fn served(number: u32, reader: &str) -> ShardStatus {
+        ShardStatus {
+            shard: number,
+            leader_checkpoint: 0,
+            follower_checkpoint: 0,
+            scanned: 0,
+            bootstrap_through: None,
+            reader: Some(reader.to_owned()),
+            lag_seconds: 0.0,
+            operations_written: 0,
+            bytes_read: 0,
+            retries: 0,
+        }
+    }
+
+    #[test]
+    fn lag_is_told_in_the_unit_that_says_something() {
+        assert_eq!(words(0.0), "0 ms");
+        assert_eq!(words(0.0049), "5 ms");
+        assert_eq!(words(12.34), "12.3 s");
+    }
+
     #[test]
     fn the_page_says_where_each_index_stands_and_escapes_what_it_was_told() {
         let index = IndexStatus {
@@ -151,7 +207,17 @@ mod tests {
             reason: Reason::new("<script>alert('x')</script>"),
             waiting_for: Some("the target & its disk".to_owned()),
             started_at_millis: 0,
-            shards: Vec::new(),
+            shards: vec![
+                served(
+                    0,
+                    "translog: this agent reads the files of the primary on node [<n>]",
+                ),
+                served(
+                    1,
+                    "translog: this agent reads the files of the primary on node [<n>]",
+                ),
+                served(2, "window: no copy here"),
+            ],
             warnings: Vec::new(),
         };
         let page = render(
@@ -165,6 +231,8 @@ mod tests {
             "&lt;script&gt;",
             "waiting: the target &amp; its disk",
             "h:9700",
+            "translog × 2<br><small>this agent reads the files of the primary on node [&lt;n&gt;]</small>",
+            "window × 1<br><small>no copy here</small>",
         ] {
             assert!(page.contains(text), "{text}");
         }

@@ -88,6 +88,9 @@ struct ShardDetails {
     bootstrap_task_details: Option<BootstrapDetails>,
     #[serde(skip_serializing_if = "Option::is_none")]
     syncing_task_details: Option<SyncingDetails>,
+    /// Ours: which reader serves the shard, and why that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reader: Option<String>,
 }
 
 fn answer(status: &IndexStatus, verbose: bool, now_millis: u64) -> Answer {
@@ -135,6 +138,7 @@ fn shard_details(shard: &ShardStatus, status: &IndexStatus, now_millis: u64) -> 
         shard_id: format!("[{}][{}]", status.follower_index, shard.shard),
         bootstrap_task_details: scans.then(|| bootstrap(&[shard], status, now_millis)),
         syncing_task_details: (!scans).then(|| syncing(&[shard])),
+        reader: shard.reader.clone(),
     }
 }
 
@@ -231,6 +235,17 @@ mod tests {
         assert_eq!(
             json_of(&status, true)["shard_replication_details"][1],
             json!({"shard_id": "[f1][1]", "syncing_task_details": {"leader_checkpoint": 5, "follower_checkpoint": 5, "seq_no": 6}})
+        );
+    }
+
+    #[test]
+    fn the_reader_of_each_shard_is_told_with_its_reason() {
+        let mut served = shard(0, 4, 4, None);
+        served.reader = Some("window: no copy here".to_owned());
+        let status = index(Phase::Syncing, "", vec![served]);
+        assert_eq!(
+            json_of(&status, true)["shard_replication_details"][0]["reader"],
+            "window: no copy here"
         );
     }
 

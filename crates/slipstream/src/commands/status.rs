@@ -182,6 +182,9 @@ fn copied(shard: &Shard) -> String {
 }
 
 fn seconds(lag: f64) -> String {
+    if lag < 1.0 {
+        return format!("{:.0} ms", lag * 1000.0);
+    }
     format!("{lag:.1} s")
 }
 
