@@ -31,7 +31,7 @@ use crate::metrics::{Refusal, SessionMetrics, refused};
 /// credit, yet it is memory of this agent (I8).
 const DEPTH: usize = 4;
 /// The follower hears something at least this often.
-const ALIVE: Duration = Duration::from_secs(10);
+const ALIVE: Duration = Duration::from_secs(20);
 /// Blocks above this are packed on a thread of their own, so that the other streams do not wait for it.
 const INLINE_BYTES: usize = 1024 * 1024;
 

@@ -150,12 +150,6 @@ impl ShardReader for RelayReader {
                     End::Unlinked => return Ok(()),
                     End::Read(error) => return Err(error),
                     End::Left(leave) => self.left(&leave, begun.elapsed()),
-                    End::Again => {
-                        tracing::debug!(shard = %self.start.shard, "metadata changed, sending again what was not sealed");
-                        if self.try_tail().await {
-                            continue;
-                        }
-                    }
                 }
             } else {
                 let why = self.why.clone();

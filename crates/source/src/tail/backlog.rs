@@ -4,7 +4,7 @@
 //! primary term counts, and nothing is final before everything up to the checkpoint's offset has been seen, unless its
 //! term is the highest that the translog can hold. Pure, so that the rule can be tested without files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Where an operation lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub(super) struct Bounds {
 pub(super) struct Backlog {
     next: u64,
     slots: BTreeMap<u64, Slot>,
+    /// Taken and not settled: they may have to be taken again.
+    taken: VecDeque<(u64, Slot)>,
 }
 
 impl Backlog {
@@ -39,6 +41,7 @@ impl Backlog {
         Backlog {
             next,
             slots: BTreeMap::new(),
+            taken: VecDeque::new(),
         }
     }
 
@@ -74,8 +77,25 @@ impl Backlog {
 
     /// The operation that was due has been taken.
     pub(super) fn taken(&mut self) {
-        self.slots.remove(&self.next);
-        self.next += 1;
+        if let Some(slot) = self.slots.remove(&self.next) {
+            self.taken.push_back((self.next, slot));
+            self.next += 1;
+        }
+    }
+
+    /// Everything below `next` is settled and will not be taken again.
+    pub(super) fn settle_before(&mut self, next: u64) {
+        while self.taken.front().is_some_and(|(seq_no, _)| *seq_no < next) {
+            self.taken.pop_front();
+        }
+    }
+
+    /// What was taken and is not settled becomes due again.
+    pub(super) fn rewind(&mut self) {
+        if let Some((first, _)) = self.taken.front() {
+            self.next = *first;
+        }
+        self.slots.extend(self.taken.drain(..));
     }
 
     /// Whether the operation that is due is acknowledged and not in these files.
@@ -87,7 +107,8 @@ impl Backlog {
 
     /// The lowest generation that still has to be read for what is known.
     pub(super) fn oldest_generation(&self) -> Option<u64> {
-        self.slots.values().map(|slot| slot.generation).min()
+        let taken = self.taken.iter().map(|(_, slot)| slot);
+        self.slots.values().chain(taken).map(|slot| slot.generation).min()
     }
 }
 
@@ -135,6 +156,23 @@ mod tests {
         backlog.saw(4, slot(2));
         assert_eq!(emitted(&mut backlog, bounds(4, false, 2)), [(3, 2), (4, 2)]);
         assert_eq!(backlog.len(), 0);
+    }
+
+    #[test]
+    fn i7_what_is_not_settled_can_be_taken_again() {
+        let mut backlog = Backlog::new(0);
+        (0..5).for_each(|seq| backlog.saw(seq, slot(1)));
+        assert_eq!(emitted(&mut backlog, bounds(3, true, 1)).len(), 4);
+        backlog.settle_before(2);
+        backlog.rewind();
+        assert_eq!(
+            emitted(&mut backlog, bounds(4, true, 1)),
+            [(2, 1), (3, 1), (4, 1)]
+        );
+        backlog.settle_before(5);
+        backlog.rewind();
+        assert_eq!(backlog.next(), 5);
+        assert_eq!(backlog.oldest_generation(), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use slipstream_model::{Change, DocRef, Op, PrimaryTerm, SeqNo, Version};
+use slipstream_model::{Change, Checkpoint as ModelCheckpoint, DocRef, Op, PrimaryTerm, SeqNo, Version};
 use slipstream_translog::{Checkpoint, FormatError, Frame, Op as Logged};
 
 use super::backlog::{Backlog, Bounds, Slot};
@@ -348,6 +348,16 @@ impl Files {
             self.chunk = None;
         }
         Ok(ops)
+    }
+
+    /// Everything up to `checkpoint` is settled and will not be taken again.
+    pub(super) fn settle(&mut self, checkpoint: ModelCheckpoint) {
+        self.backlog.settle_before(checkpoint.next().get());
+    }
+
+    /// What was taken and is not settled becomes due again.
+    pub(super) fn rewind(&mut self) {
+        self.backlog.rewind();
     }
 
     /// Whether an operation may be taken.

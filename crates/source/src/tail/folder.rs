@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use slipstream_translog::{CHECKPOINT_LENGTH, Checkpoint, FormatError, Header, names};
@@ -24,6 +24,16 @@ const MOST_PINNED: u64 = 1 << 30;
 /// How often a checkpoint that was caught in the middle of being written is read again, and how long after.
 const TORN_READS: u32 = 50;
 const TORN_PAUSE: Duration = Duration::from_micros(100);
+
+/// File systems keep times in steps of some milliseconds.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// A state of the checkpoint file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    written: SystemTime,
+    file: u64,
+}
 
 /// One shard copy's translog.
 #[derive(Debug)]
@@ -95,6 +105,18 @@ impl Folder {
                 }
             }
         }
+    }
+
+    /// When the checkpoint was last written, and which file it is: tells cheaply that nothing has happened. `None` if it is not
+    /// there, or was written so lately that another write could have left the same time.
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        let about = std::fs::metadata(self.path.join(names::CHECKPOINT)).ok()?;
+        let written = about.modified().ok()?;
+        let settled = written.elapsed().is_ok_and(|age| age > SETTLED);
+        settled.then_some(Stamp {
+            written,
+            file: about.ino(),
+        })
     }
 
     /// Takes hold of what is in the folder now.

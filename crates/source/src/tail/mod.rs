@@ -19,22 +19,23 @@ mod files;
 mod folder;
 mod leave;
 mod place;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod watcher;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slipstream_cluster::{ClusterError, MetadataVersions};
-use slipstream_model::{Checkpoint, GlobalCheckpoint, HistoryUuid, Op, PrimaryTerm};
+use slipstream_cluster::MetadataVersions;
+use slipstream_model::{Checkpoint, HistoryUuid, Op, PrimaryTerm};
 use tokio::time::{Duration, Instant, sleep};
 
 use self::files::{Files, Seen};
-use self::folder::Folder;
+use self::folder::{Folder, Stamp};
 use self::place::Places;
 use self::watcher::{Watched, Watcher};
 use crate::link::{Event, Link, Unlinked};
-use crate::nudge::{Nudge, Push};
+use crate::nudge::Nudge;
 use crate::{ReadError, Start, Watch};
 
 pub(crate) use familiar::Familiar;
@@ -85,13 +86,19 @@ pub(crate) struct Tail {
     sealed: Checkpoint,
     /// When the leader was last asked for its metadata.
     asked: Option<Instant>,
+    /// Whether that was after everything that is due had been seen.
+    covered: bool,
     history: HistoryUuid,
     /// Under this term the copy was known to be of this history.
     vouched: PrimaryTerm,
     nudge: Nudge,
     metadata: MetadataVersions,
     last_pulse: Option<Instant>,
+    /// When the node was last known to belong to its cluster.
+    belonged: Instant,
     last_change: Instant,
+    /// How the checkpoint file looked before the last look.
+    stamp: Option<Stamp>,
     /// Changes in a row that a timer found and the kernel had not told of.
     untold: u32,
 }
@@ -111,8 +118,6 @@ const LOOK_UNTOLD: Duration = Duration::from_millis(5);
 const LOOK_UNTOLD_QUIET: Duration = Duration::from_millis(100);
 /// After this long without a change a shard is quiet.
 const QUIET: Duration = Duration::from_secs(30);
-/// The follower hears from an unchanged shard at least this often.
-const PULSE: Duration = Duration::from_secs(10);
 /// Metadata that changes without operations is noticed within this time.
 const METADATA_AGE: Duration = Duration::from_secs(1);
 /// While operations flow, the leader is asked for its metadata this often, and the checkpoint follows.
@@ -124,8 +129,6 @@ pub(crate) enum End {
     Unlinked,
     /// The window reader has to go on.
     Left(Leave),
-    /// The leader's metadata changed: what was not sealed has to be sent again.
-    Again,
     /// Reading cannot go on.
     Read(ReadError),
 }
@@ -180,13 +183,16 @@ impl Tail {
             emitted: after,
             sealed: after,
             asked: None,
+            covered: false,
             history: history.clone(),
             // Nothing is known of any term before the first look after this: the copy was asked about earlier.
             vouched: PrimaryTerm(0),
             nudge: Nudge::default(),
             metadata: MetadataVersions::default(),
             last_pulse: None,
+            belonged: Instant::now(),
             last_change: Instant::now(),
+            stamp: None,
             untold: 0,
         })
     }
@@ -214,6 +220,17 @@ impl Tail {
 
     /// Looks once, emits what is final, and waits for more. Whether a timer ended the wait, not the kernel.
     async fn step(&mut self, link: &Link, by_timer: bool) -> Result<bool, End> {
+        let stamp = self.folder.stamp();
+        if by_timer
+            && stamp.is_some()
+            && stamp == self.stamp
+            && self.emitted == self.sealed
+            && !self.files().is_behind()
+        {
+            self.pulse(link).await?;
+            return self.wait(link).await;
+        }
+        self.stamp = stamp;
         let most = link.credit_now().min(TAKE_BYTES) as usize;
         let vouched = self.vouched;
         let (changed, seen, ops) = self
@@ -225,48 +242,41 @@ impl Tail {
                 Ok((*files.checkpoint() != before, seen, ops))
             })
             .await?;
+        self.covered = false;
         self.vouch().await?;
         if changed {
             self.last_change = Instant::now();
             self.untold = if by_timer { self.untold + 1 } else { 0 };
         }
-        let emitted = !ops.is_empty();
+        let before = self.emitted;
         self.emit(link, ops).await?;
-        while self.files().has_due() {
-            let most = link.credit().await?.min(TAKE_BYTES) as usize;
-            let ops = self
-                .with_files(move |files, folder| files.take(folder, most))
-                .await?;
-            self.emit(link, ops).await?;
-        }
+        self.emit_due(link).await?;
         self.files().check()?;
-        if emitted || seen == Seen::More {
+        if self.emitted > before || seen == Seen::More {
             self.nudge.caught_up();
         }
         if self.emitted > self.sealed && self.asked.is_none_or(|at| at.elapsed() >= SEAL_EVERY) {
             self.learn_metadata(Duration::ZERO).await?;
+            // Whatever the answer made due again.
+            self.emit_due(link).await?;
             self.seal(link).await?;
-        }
-        if seen == Seen::More {
-            return Ok(false);
         }
         self.pulse(link).await?;
         self.raise_if_stuck().await?;
+        if seen == Seen::More || self.files().has_due() {
+            return Ok(false);
+        }
         self.wait(link).await
     }
 
-    /// Under a new primary the copy may be of another history although its translog is the same: a stale copy that somebody
-    /// forced to be the primary has lost acknowledged operations (I5).
-    async fn vouch(&mut self) -> Result<(), End> {
-        let term = self.files().term();
-        if term == self.vouched {
-            return Ok(());
+    /// Emits everything that is due, as credit allows.
+    async fn emit_due(&mut self, link: &Link) -> Result<(), End> {
+        while self.files().has_due() {
+            let most = link.credit().await?.min(TAKE_BYTES) as usize;
+            let ops = self.with_files(move |files, folder| files.take(folder, most));
+            let ops = ops.await?;
+            self.emit(link, ops).await?;
         }
-        let (_, copy) = self.tails.0.places.copy(&self.start).await?;
-        if copy.history_uuid != self.history {
-            return Err(Leave::Renewed("the copy here is of another history by now".to_owned()).into());
-        }
-        self.vouched = term;
         Ok(())
     }
 
@@ -278,16 +288,23 @@ impl Tail {
         let (watch, index) = (self.tails.0.watch.clone(), self.start.shard.index.clone());
         let mapping = self.metadata.mapping;
         let familiar = self.asked.is_some() && watch.familiar(&index, |fields| fields.knows(mapping, &ops));
-        if !familiar {
-            // Asked for after the operations were read: whatever mapping they needed, this node had it before it wrote
-            // them to its translog.
+        if !familiar && !self.covered {
+            // Asked for after the operations were seen: whatever mapping they needed, this node had it before it wrote them to
+            // its translog.
+            let before = self.emitted;
             self.learn_metadata(Duration::ZERO).await?;
+            if self.emitted < before {
+                // These are due again too, after what comes before them.
+                return Ok(());
+            }
+        }
+        if self.covered {
             let mapping = self.metadata.mapping;
             watch.familiar(&index, |fields| fields.learn(mapping, &ops));
         }
         link.send_ops(ops, self.metadata).await?;
         self.emitted = last;
-        if !familiar {
+        if self.covered {
             self.seal(link).await?;
         }
         Ok(())
@@ -295,98 +312,13 @@ impl Tail {
 
     /// Everything that was emitted is final, and its metadata known.
     async fn seal(&mut self, link: &Link) -> Result<(), End> {
+        if self.emitted == self.sealed {
+            return Ok(());
+        }
         let (checkpoint, term) = (self.emitted, self.files().term());
         link.send(Event::Sealed { checkpoint, term }).await?;
         self.sealed = checkpoint;
-        Ok(())
-    }
-
-    /// Asks the node for the index's metadata.
-    async fn learn_metadata(&mut self, age: Duration) -> Result<bool, End> {
-        let begun = Instant::now();
-        let state = self
-            .tails
-            .0
-            .watch
-            .local_state_within(&self.start.shard.index, age)
-            .await
-            .map_err(|error| self.failed(error))?;
-        let state = state.filter(|state| state.uuid == self.start.index_uuid && state.open);
-        let Some(state) = state else {
-            return Err(Leave::Renewed("the index was closed, deleted or replaced".to_owned()).into());
-        };
-        if age.is_zero() {
-            self.asked = Some(begun);
-        }
-        let (before, now) = (self.metadata, state.versions);
-        self.metadata = now;
-        // Aliases have no part in indexing.
-        if self.emitted > self.sealed && (before.mapping, before.settings) != (now.mapping, now.settings) {
-            return Err(End::Again);
-        }
-        Ok(before != now)
-    }
-
-    /// Tells the follower where the shard stands: when its metadata has changed, and now and then.
-    async fn pulse(&mut self, link: &Link) -> Result<(), End> {
-        let changed = self.learn_metadata(METADATA_AGE).await?;
-        if !changed && self.last_pulse.is_some_and(|at| at.elapsed() < PULSE) {
-            return Ok(());
-        }
-        self.last_pulse = Some(Instant::now());
-        // A node that is cut off from its cluster has files that look well, and a state of its own that says so. Only the master
-        // can tell that it still belongs.
-        let (watch, index) = (&self.tails.0.watch, &self.start.shard.index);
-        let state = watch
-            .state_within(index, PULSE)
-            .await
-            .map_err(|e| self.failed(e))?;
-        if state.is_none_or(|state| state.uuid != self.start.index_uuid) {
-            return Err(Leave::Renewed("the index was deleted or replaced".to_owned()).into());
-        }
-        let (acknowledged, newest) = {
-            let files = self.files();
-            let acknowledged = files.global_checkpoint();
-            (acknowledged, files.checkpoint().max_seq_no.max(acknowledged))
-        };
-        let event = Event::Pulse {
-            global_checkpoint: GlobalCheckpoint(Checkpoint::new(acknowledged)),
-            max_seq_no: Checkpoint::new(newest),
-            pending: Duration::ZERO,
-            metadata: self.metadata,
-        };
-        Ok(link.send(event).await?)
-    }
-
-    /// Operations that were seen and stay unacknowledged: asks this very copy what it has acknowledged, and the leader for
-    /// what moves it. Under `async` durability the file may stay behind for 30 s after the last write of a burst.
-    async fn raise_if_stuck(&mut self) -> Result<(), End> {
-        let (behind, known, term) = {
-            let files = self.files();
-            (files.is_behind(), files.global_checkpoint(), files.term())
-        };
-        if !behind {
-            self.nudge.caught_up();
-            return Ok(());
-        }
-        let stands = GlobalCheckpoint(Checkpoint::new(known));
-        let Some(push) = self.nudge.behind(stands, Instant::now()) else {
-            return Ok(());
-        };
-        let (_, copy) = self.tails.0.places.copy(&self.start).await?;
-        let told = copy.global_checkpoint.0.get();
-        if told > known {
-            self.files().raise(told, term);
-            return Ok(());
-        }
-        let (cluster, index) = (self.tails.0.watch.cluster(), &self.start.shard.index);
-        let pushed = match push {
-            Push::Refresh => cluster.refresh(index).await,
-            Push::Flush => cluster.flush(index).await,
-        };
-        if let Err(error) = pushed {
-            tracing::debug!(shard = %self.start.shard, %error, "asking for the global checkpoint to move failed");
-        }
+        self.files().settle(checkpoint);
         Ok(())
     }
 
@@ -410,10 +342,6 @@ impl Tail {
             () = sleep(again) => Ok(true),
             () = link.unlinked() => Err(End::Unlinked),
         }
-    }
-
-    fn failed(&self, source: ClusterError) -> End {
-        End::Read(ReadError::of_cluster(self.start.shard.clone(), source))
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
