@@ -84,7 +84,7 @@ pub(crate) struct SessionMetrics {
     acknowledged: Gauge,
     shard: (String, String),
     /// The reader that serves now; it may change in the middle.
-    reader: Mutex<Gauge>,
+    reader: Mutex<(&'static str, Gauge)>,
     sessions: Gauge,
 }
 
@@ -99,7 +99,7 @@ impl SessionMetrics {
             deleted: counter!(OPS_TOTAL, "kind" => "delete"),
             noops: counter!(OPS_TOTAL, "kind" => "noop"),
             acknowledged: gauge!(ACKNOWLEDGED_CHECKPOINT, "index" => index.clone(), "shard" => number.clone()),
-            reader: Mutex::new(reader_gauge(&index, &number, reader)),
+            reader: Mutex::new((reader, reader_gauge(&index, &number, reader))),
             shard: (index, number),
             sessions: gauge!(SESSIONS),
         };
@@ -107,12 +107,15 @@ impl SessionMetrics {
         metrics
     }
 
-    /// Another reader serves from here on.
+    /// This reader serves from here on: another one than before, or the same for another reason.
     pub(crate) fn serving(&self, reader: &'static str) {
         let mut current = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        current.decrement(1);
+        if current.0 == reader {
+            return;
+        }
+        current.1.decrement(1);
         counter!(HANDOVERS_TOTAL, "reader" => reader).increment(1);
-        *current = reader_gauge(&self.shard.0, &self.shard.1, reader);
+        *current = (reader, reader_gauge(&self.shard.0, &self.shard.1, reader));
     }
 
     /// Operations are about to be encoded.
@@ -147,6 +150,7 @@ impl Drop for SessionMetrics {
         self.reader
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
+            .1
             .decrement(1);
         self.sessions.decrement(1);
     }

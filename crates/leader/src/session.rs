@@ -166,7 +166,7 @@ impl Teller<'_> {
             };
             self.dialogue.leader_says(&event);
             if let Event::Serving { reader, why } = &event {
-                tracing::info!(shard = %self.shard, reader = reader.as_str(), why, "another reader serves");
+                tracing::info!(shard = %self.shard, reader = reader.as_str(), why, "the shard is read otherwise now");
                 self.metrics.serving(reader.as_str());
             }
             frame = match frames::of_event(event) {

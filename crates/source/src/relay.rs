@@ -130,7 +130,7 @@ impl ShardReader for RelayReader {
 
     fn why(&self) -> String {
         match &self.tail {
-            Some(tail) => format!("this agent reads the files of {}", tail.whose()),
+            Some(tail) => tail.why().to_owned(),
             None => self.why.clone(),
         }
     }

@@ -26,7 +26,7 @@ mod watcher;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slipstream_cluster::MetadataVersions;
+use slipstream_cluster::{LocalNode, MetadataVersions};
 use slipstream_model::{Checkpoint, HistoryUuid, Op, PrimaryTerm};
 use tokio::time::{Duration, Instant, sleep};
 
@@ -79,7 +79,7 @@ pub(crate) struct Tail {
     /// Worked with by one thread at a time; shared only because that thread may wait for the disk.
     files: Arc<Mutex<Files>>,
     /// Which copy it is, in words.
-    whose: String,
+    why: String,
     /// Everything up to here has been sent.
     emitted: Checkpoint,
     /// And up to here under metadata that is known to be new enough.
@@ -173,11 +173,10 @@ impl Tail {
             }
         })
         .await?;
-        let role = if located.primary { "primary" } else { "replica" };
         Ok(Tail {
             tails: tails.clone(),
             start: start.clone(),
-            whose: format!("the {role} on node [{}]", located.node.name),
+            why: why(located.primary, &located.node),
             folder,
             files: Arc::new(Mutex::new(files)),
             emitted: after,
@@ -198,8 +197,8 @@ impl Tail {
     }
 
     /// Which copy is read, for status.
-    pub(crate) fn whose(&self) -> &str {
-        &self.whose
+    pub(crate) fn why(&self) -> &str {
+        &self.why
     }
 
     /// Everything up to here has been emitted for good.
@@ -243,7 +242,7 @@ impl Tail {
             })
             .await?;
         self.covered = false;
-        self.vouch().await?;
+        self.vouch(link).await?;
         if changed {
             self.last_change = Instant::now();
             self.untold = if by_timer { self.untold + 1 } else { 0 };
@@ -358,6 +357,12 @@ impl Tail {
             blocking(move || work(&mut files.lock().unwrap_or_else(PoisonError::into_inner), &folder));
         Ok(worked.await?)
     }
+}
+
+/// Which copy is read, in words.
+fn why(primary: bool, node: &LocalNode) -> String {
+    let role = if primary { "primary" } else { "replica" };
+    format!("this agent reads the files of the {role} on node [{}]", node.name)
 }
 
 async fn blocking<T: Send + 'static>(

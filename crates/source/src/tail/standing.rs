@@ -7,10 +7,10 @@ use slipstream_model::{Checkpoint, GlobalCheckpoint};
 use tokio::time::{Duration, Instant};
 
 use super::leave::Leave;
-use super::{End, METADATA_AGE, Tail};
-use crate::ReadError;
+use super::{End, METADATA_AGE, Tail, why};
 use crate::link::{Event, Link};
 use crate::nudge::Push;
+use crate::{ReadError, ReaderKind};
 
 /// The follower hears from an unchanged shard at least this often.
 const PULSE: Duration = Duration::from_secs(30);
@@ -19,17 +19,23 @@ const BELONGS: Duration = Duration::from_secs(10);
 
 impl Tail {
     /// Under a new primary the copy may be of another history although its translog is the same: a stale copy that somebody
-    /// forced to be the primary has lost acknowledged operations (I5).
-    pub(super) async fn vouch(&mut self) -> Result<(), End> {
+    /// forced to be the primary has lost acknowledged operations (I5). Or it is that primary, which the follower is told.
+    pub(super) async fn vouch(&mut self, link: &Link) -> Result<(), End> {
         let term = self.files().term();
         if term == self.vouched {
             return Ok(());
         }
-        let (_, copy) = self.tails.0.places.copy(&self.start).await?;
+        let (node, copy) = self.tails.0.places.copy(&self.start).await?;
         if copy.history_uuid != self.history {
             return Err(Leave::Renewed("the copy here is of another history by now".to_owned()).into());
         }
         self.vouched = term;
+        let why = why(copy.primary, &node);
+        if self.why != why {
+            self.why.clone_from(&why);
+            let reader = ReaderKind::Translog;
+            link.send(Event::Serving { reader, why }).await?;
+        }
         Ok(())
     }
 
