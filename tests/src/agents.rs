@@ -88,17 +88,9 @@ impl Process {
     /// # Panics
     /// If it does not end soon.
     pub async fn terminate(&mut self) -> Option<i32> {
-        let mut child = self.child.take()?;
-        let pid = child.id().to_string();
+        let pid = self.pid()?.to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        let name = self.name;
-        eventually(&format!("the {name} agent ends"), SOON, async || {
-            match child.try_wait() {
-                Ok(Some(status)) => Ok(status.code()),
-                _ => Err("it runs"),
-            }
-        })
-        .await
+        self.ended(SOON).await
     }
 
     /// SIGHUP.
@@ -108,6 +100,22 @@ impl Process {
                 .args(["-HUP", &child.id().to_string()])
                 .status();
         }
+    }
+
+    /// Its exit status, once it has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    pub async fn ended(&mut self, limit: Duration) -> Option<i32> {
+        let name = self.name;
+        let mut child = self.child.take()?;
+        eventually(&format!("the {name} agent ends"), limit, async || {
+            match child.try_wait() {
+                Ok(Some(status)) => Ok(status.code()),
+                _ => Err("it runs"),
+            }
+        })
+        .await
     }
 
     /// Kills it, and starts it again.
@@ -189,6 +197,8 @@ pub struct Agents {
 pub struct Options {
     /// Indices that the follower may read.
     pub allow: Vec<String>,
+    /// More lines for `[cluster]` of `leader.toml`.
+    pub leader_cluster: String,
     /// More lines for `leader.toml`.
     pub leader_extra: String,
     /// More lines for `follower.toml`.
@@ -199,6 +209,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             allow: vec!["*".to_owned()],
+            leader_cluster: String::new(),
             leader_extra: String::new(),
             follower_extra: String::new(),
         }
@@ -238,14 +249,7 @@ impl Agents {
             .await
             .expect("a proxy");
 
-        let allow: Vec<String> = options.allow.iter().map(|index| format!("{index:?}")).collect();
-        let leader = format!(
-            "[cluster]\nurl = \"{leader_url}\"\n\n[listen]\naddress = \"127.0.0.1:{leader_port}\"\n\n\
-             [tls]\ncert_file = \"certs/leader.pem\"\nkey_file = \"certs/leader.key\"\nca_file = \"certs/ca.pem\"\n\n\
-             [[allow]]\nidentity = \"follower.test\"\nindices = [{}]\n\n{}",
-            allow.join(", "),
-            options.leader_extra
-        );
+        let leader = leader_config(leader_url, leader_port, options);
         let follower = format!(
             "[cluster]\nurl = \"{follower_url}\"\n\n[store]\npath = \"store\"\n\n\
              [gateway]\naddress = \"127.0.0.1:{gateway_port}\"\n\n\
@@ -306,10 +310,40 @@ impl Agents {
         self.wait_for_gateway().await;
     }
 
+    /// Prepares one more leader agent under the same certificates, beside the node at `url`; `name` is that of its files.
+    ///
+    /// # Panics
+    /// If the folder cannot be filled.
+    pub async fn one_more_leader(&self, name: &str, url: &str) -> LeaderAgent {
+        let (port, observe) = (free_port(), free_port());
+        let options = Options {
+            leader_extra: format!("[observe]\naddress = \"127.0.0.1:{observe}\"\n"),
+            ..Options::default()
+        };
+        let at = |ending: &str| self.folder.path().join(format!("{name}.{ending}"));
+        std::fs::write(at("toml"), leader_config(url, port, &options)).expect("its configuration");
+        LeaderAgent {
+            process: Process {
+                name: "leader",
+                config: at("toml"),
+                log: at("log"),
+                child: None,
+            },
+            link: Proxy::start(([127, 0, 0, 1], port).into())
+                .await
+                .expect("a proxy"),
+            observe: Es::new(&format!("http://127.0.0.1:{observe}")),
+        }
+    }
+
     /// Registers the leader, through the link, as an operator would.
     pub async fn register(&self) {
-        let seed = self.link.address().to_string();
-        let body = json!({ "persistent": { "cluster": { "remote": { ALIAS: { "seeds": [seed] } } } } });
+        self.register_agents(&[self.link.address().to_string()]).await;
+    }
+
+    /// Registers the leader by the addresses of several agents.
+    pub async fn register_agents(&self, seeds: &[String]) {
+        let body = json!({ "persistent": { "cluster": { "remote": { ALIAS: { "seeds": seeds } } } } });
         let (status, answer) = self.gateway.put("/_cluster/settings", &body).await;
         assert_eq!(status, 200, "{answer}");
         assert_eq!(answer["acknowledged"], true, "{answer}");
@@ -377,6 +411,29 @@ impl Agents {
         .await
     }
 
+    /// Waits until every shard of a following index is served by this reader, for a reason with these words in it.
+    pub async fn wait_for_reader(&self, index: &str, reader: &str, why: &str, limit: Duration) {
+        let begins = format!("{reader}: ");
+        eventually(
+            &format!("[{index}] is served by the {reader} reader, because \"{why}\""),
+            limit,
+            async || {
+                let details = self.details(index).await;
+                let shards = details["shards"].as_array().cloned().unwrap_or_default();
+                let serves = |shard: &Value| {
+                    let text = shard["reader"].as_str().unwrap_or_default();
+                    text.starts_with(&begins) && text.contains(why)
+                };
+                if !shards.is_empty() && shards.iter().all(serves) {
+                    Ok(())
+                } else {
+                    Err(details.to_string())
+                }
+            },
+        )
+        .await;
+    }
+
     /// What the agent itself says of an index, with its shards.
     pub async fn details(&self, index: &str) -> Value {
         self.gateway
@@ -384,6 +441,37 @@ impl Agents {
             .await
             .1
     }
+}
+
+/// One more leader agent, beside a node of its own, with a link of its own.
+pub struct LeaderAgent {
+    /// The agent.
+    pub process: Process,
+    /// The link to it.
+    pub link: Proxy,
+    observe: Es,
+}
+
+impl LeaderAgent {
+    /// How many streams it serves; `None` while it is down.
+    pub async fn sessions(&self) -> Option<u64> {
+        let (_, metrics) = self.observe.try_send("GET", "/metrics", None).await.ok()?;
+        let metrics = String::from_utf8_lossy(&metrics).into_owned();
+        let of = |line: &str| line.strip_prefix("slipstream_sessions ")?.trim().parse().ok();
+        Some(metrics.lines().find_map(of).unwrap_or_default())
+    }
+}
+
+fn leader_config(url: &str, port: u16, options: &Options) -> String {
+    let allow: Vec<String> = options.allow.iter().map(|index| format!("{index:?}")).collect();
+    format!(
+        "[cluster]\nurl = \"{url}\"\n{}\n[listen]\naddress = \"127.0.0.1:{port}\"\n\n\
+         [tls]\ncert_file = \"certs/leader.pem\"\nkey_file = \"certs/leader.key\"\nca_file = \"certs/ca.pem\"\n\n\
+         [[allow]]\nidentity = \"follower.test\"\nindices = [{}]\n\n{}",
+        options.leader_cluster,
+        allow.join(", "),
+        options.leader_extra
+    )
 }
 
 /// Issues a certificate with the product's own command.

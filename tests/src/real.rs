@@ -5,6 +5,7 @@ use std::time::Duration;
 use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::compare;
 use slipstream_testkit::servers::{Release, Server, ServerConfig, or_skip};
+use tokio::time::{sleep, timeout};
 
 /// A leader cluster and a target.
 pub struct Pair {
@@ -73,4 +74,19 @@ pub async fn wait_until_equal(
         },
     )
     .await;
+}
+
+/// Flushes every index, over and over: each time the older generations of its translog go.
+pub async fn flush_storm(server: Es, duration: Duration) {
+    let flushing = async {
+        loop {
+            let flushed = server
+                .try_send("POST", "/_flush?force=true&wait_if_ongoing=true", None)
+                .await;
+            if flushed.is_err() {
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+    };
+    let _ = timeout(duration, flushing).await;
 }

@@ -1,12 +1,14 @@
 //! I1 to I4, I7: whatever happens, both sides end equal.
 //!
 //! `make test` runs one short storm. `make storm SEEDS=N` runs N seeds over all pairs in turn; `STORM_SEED=S` repeats one,
-//! `STORM_SECONDS=T` makes it longer, `STORM_PAIR=P` picks the pair by its number.
+//! with the readers that it picks. `STORM_SECONDS=T` makes it longer, `STORM_PAIR=P` and `STORM_READERS=R` pick pair and
+//! readers by their numbers instead. A storm that fails leaves its logs in the system's folder for temporary files, and with
+//! `STORM_KEEP=1` any storm does.
 
 use std::time::Duration;
 
 use slipstream_testkit::servers::Release;
-use slipstream_tests::storm::Storm;
+use slipstream_tests::storm::{Readers, Storm};
 
 const PAIRS: [(Release, Release); 5] = [
     (Release::OpenSearch2_19_1, Release::OpenSearch2_19_1),
@@ -29,9 +31,12 @@ async fn i1_i2_i3_i4_i7_both_sides_are_equal_after_a_storm() {
     let first = number("STORM_SEED").unwrap_or(clock);
     for seed in first..first + number("STORM_SEEDS").unwrap_or(1) {
         let pair = number("STORM_PAIR").unwrap_or(seed) as usize % PAIRS.len();
+        let readers =
+            number("STORM_READERS").map(|number| Readers::ALL[number as usize % Readers::ALL.len()]);
         let restarts = (seconds / 30) as u32;
         Storm {
             pair: PAIRS[pair],
+            readers: readers.unwrap_or_else(|| Readers::of_seed(seed)),
             seed,
             duration: Duration::from_secs(seconds),
             restarts,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use serde_json::json;
 
 use super::{Release, Server, ServerConfig, SkipOrError};
@@ -28,11 +29,13 @@ impl Cluster {
             },
         )
         .await?;
+        let others = (1..count).map(|number| {
+            let config = config.clone().joining(&first, &format!("node-{number}"));
+            Server::start(release, config)
+        });
+        let others = try_join_all(others).await?;
         let mut nodes = vec![first];
-        for number in 1..count {
-            let config = config.clone().joining(&nodes[0], &format!("node-{number}"));
-            nodes.push(Server::start(release, config).await?);
-        }
+        nodes.extend(others);
         let cluster = Self { nodes };
         cluster.wait_for_nodes(count).await;
         Ok(cluster)
@@ -89,25 +92,26 @@ impl Cluster {
     /// Makes node number `to`, which must hold a copy in sync, the holder of the primary, and waits until the copies
     /// are in sync again.
     pub async fn move_primary(&self, index: &str, shard: u32, to: usize) {
-        self.wait_for_green(index).await;
         let client = self.client();
-        let from = self.primary_of(index, shard).await;
-        if let Some(from) = from.filter(|from| *from != to) {
-            // Cancelling the primary's allocation promotes the replica and rebuilds the cancelled copy from it.
+        eventually("the primary has moved", Duration::from_mins(2), async || {
+            self.wait_for_green(index).await;
+            let from = self.primary_of(index, shard).await;
+            let Some(from) = from.filter(|from| *from != to) else {
+                return if from == Some(to) {
+                    Ok(())
+                } else {
+                    Err("there is none".to_owned())
+                };
+            };
+            // Cancelling the primary's allocation promotes a replica, of several whichever the cluster likes, and rebuilds
+            // the cancelled copy from it.
             let command = json!({"commands": [{"cancel": {
                 "index": index, "shard": shard, "node": self.nodes[from].node_name(), "allow_primary": true,
             }}]});
             let (status, answer) = client.post("/_cluster/reroute", &command).await;
             assert_eq!(status, 200, "moving the primary of [{index}][{shard}]: {answer}");
-        }
-        eventually(
-            "the primary has moved",
-            Duration::from_mins(1),
-            async || match self.primary_of(index, shard).await {
-                Some(node) if node == to => Ok(()),
-                other => Err(format!("it is on {other:?}")),
-            },
-        )
+            Err(format!("it was on node {from}"))
+        })
         .await;
         self.wait_for_green(index).await;
     }

@@ -255,6 +255,11 @@ impl Server {
         Es::new(&self.url())
     }
 
+    /// Where everything that the server printed is written to.
+    pub fn log_path(&self) -> PathBuf {
+        self.launch.log_path()
+    }
+
     /// The last lines that the server printed.
     pub fn log_tail(&self, lines: usize) -> String {
         let log = std::fs::read(self.launch.log_path()).unwrap_or_default();

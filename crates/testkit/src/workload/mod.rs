@@ -29,7 +29,7 @@ use std::{
 };
 
 use rand::{SeedableRng, rngs::ChaCha8Rng};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
 use self::{
@@ -53,6 +53,11 @@ pub struct StormIndex {
     pub versions_restart: bool,
 }
 
+/// The mapping that suits what the writers write, for an index that a test creates by itself.
+pub fn mapping() -> Value {
+    documents::mapping()
+}
+
 /// A plan of random writes.
 #[derive(Debug, Clone)]
 pub struct Workload {
@@ -61,6 +66,8 @@ pub struct Workload {
     writers: u64,
     documents: u32,
     pause: Duration,
+    quiet: bool,
+    one_cluster: bool,
 }
 
 /// What the writers did, summed up.
@@ -95,6 +102,8 @@ impl Workload {
             writers: 3,
             documents: 300,
             pause: Duration::ZERO,
+            quiet: false,
+            one_cluster: false,
         }
     }
 
@@ -126,6 +135,21 @@ impl Workload {
         self
     }
 
+    /// Without refreshes, flushes, merges and changed settings: nothing that the writers ask for makes a change visible to
+    /// a search or moves it out of the translog.
+    #[must_use]
+    pub fn quietly(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Without aliases that name a write index: where leader and follower index are in one cluster, only one of them can be it.
+    #[must_use]
+    pub fn within_one_cluster(mut self) -> Self {
+        self.one_cluster = true;
+        self
+    }
+
     /// The seed.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -143,7 +167,7 @@ impl Workload {
             if index.versions_restart {
                 settings["gc_deletes"] = json!("0s");
             }
-            let body = json!({"settings": {"index": settings}, "mappings": documents::mapping()});
+            let body = json!({"settings": {"index": settings}, "mappings": mapping()});
             let (status, answer) = client.put(&format!("/{}", index.name), &body).await;
             assert_eq!(status, 200, "creating {}: {answer}", index.name);
         }
@@ -160,7 +184,7 @@ impl Workload {
             let writer = Writer {
                 client: Es::new(url),
                 indices: self.indices.iter().map(|index| index.name.clone()).collect(),
-                decisions: Decisions::new(random, self.documents),
+                decisions: Decisions::new(random, self.documents, self.quiet, self.one_cluster),
                 pause: self.pause,
                 counters: counters.clone(),
                 stopped: stopped.clone(),

@@ -59,16 +59,22 @@ pub(super) enum Step {
 pub(super) struct Decisions {
     random: ChaCha8Rng,
     documents: u32,
+    /// Neither refreshes nor flushes nor settings.
+    quiet: bool,
+    /// No write indices.
+    one_cluster: bool,
     /// Grows with each external version, so that most of them are news.
     clock: u64,
 }
 
 impl Decisions {
     /// `documents` is the size of the pool of ids.
-    pub(super) fn new(random: ChaCha8Rng, documents: u32) -> Self {
+    pub(super) fn new(random: ChaCha8Rng, documents: u32, quiet: bool, one_cluster: bool) -> Self {
         Self {
             random,
             documents: documents.max(16),
+            quiet,
+            one_cluster,
             clock: 0,
         }
     }
@@ -76,7 +82,9 @@ impl Decisions {
     /// Which of `count` indices, and what to do there.
     pub(super) fn next(&mut self, count: usize) -> (usize, Step) {
         let index = self.random.random_range(0..count);
-        let step = match self.random.random_range(0..1000) {
+        let kind = self.random.random_range(0..1000);
+        let step = match kind {
+            _ if self.quiet && ((950..968).contains(&kind) || kind >= 984) => self.single(),
             0..450 => self.bulk(),
             450..880 => self.single(),
             880..930 => self.recreate(),
@@ -99,14 +107,14 @@ impl Decisions {
         let changes = (0..count).map(|_| self.change(false)).collect();
         Step::Bulk {
             changes,
-            refresh: self.random.random_bool(0.03),
+            refresh: !self.quiet && self.random.random_bool(0.03),
         }
     }
 
     fn single(&mut self) -> Step {
         Step::Single {
             change: self.change(true),
-            refresh: self.random.random_bool(0.05),
+            refresh: !self.quiet && self.random.random_bool(0.05),
         }
     }
 
@@ -230,6 +238,7 @@ impl Decisions {
             3 => {
                 json!({"add": {"index": "INDEX", "alias": alias, "index_routing": "r1", "search_routing": "r1,r2"}})
             }
+            _ if self.one_cluster => json!({"add": {"index": "INDEX", "alias": alias}}),
             _ => {
                 json!({"add": {"index": "INDEX", "alias": alias, "is_write_index": self.random.random_bool(0.5)}})
             }
@@ -244,7 +253,7 @@ mod tests {
     use super::*;
 
     fn steps(seed: u64) -> Vec<(usize, Step)> {
-        let mut decisions = Decisions::new(ChaCha8Rng::seed_from_u64(seed), 300);
+        let mut decisions = Decisions::new(ChaCha8Rng::seed_from_u64(seed), 300, false, false);
         (0..2000).map(|_| decisions.next(3)).collect()
     }
 
@@ -267,6 +276,19 @@ mod tests {
                 {
                     assert!(!source.contains('\n'));
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn quiet_decisions_make_nothing_visible_and_one_cluster_has_no_write_indices() {
+        let mut decisions = Decisions::new(ChaCha8Rng::seed_from_u64(1), 300, true, true);
+        for _ in 0..2000 {
+            match decisions.next(3).1 {
+                Step::Settings(_) | Step::Upkeep(_) => panic!("not quiet"),
+                Step::Bulk { refresh, .. } | Step::Single { refresh, .. } => assert!(!refresh),
+                Step::Alias(action) => assert!(!action.to_string().contains("is_write_index")),
+                Step::Recreate { .. } | Step::Mapping(_) => {}
             }
         }
     }
