@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::Process;
@@ -17,9 +17,38 @@ use crate::world::World;
 
 const ALIAS: &str = "leader-cluster";
 
+/// How the leader agent reads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// By searching, as with a cluster on another host: `translog = "off"`.
+    #[default]
+    Window,
+    /// The leader's translog files, and windows only where those do not reach: `translog = "on"`.
+    Translog,
+}
+
+impl Reader {
+    /// How a shard's status begins that it serves.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Reader::Window => "window",
+            Reader::Translog => "translog",
+        }
+    }
+
+    fn mode(self) -> &'static str {
+        match self {
+            Reader::Window => "off",
+            Reader::Translog => "on",
+        }
+    }
+}
+
 /// What differs between measurements.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Setup {
+    /// How the leader is read.
+    pub(crate) reader: Reader,
     /// The follower agent's `limits.refresh_ms`; its default, the index's own rhythm, where there is none.
     pub(crate) refresh_ms: Option<u32>,
     /// Whether a counting relay is between the agents.
@@ -52,9 +81,10 @@ impl Agents {
             )
         };
         let leader = format!(
-            "[cluster]\nurl = \"{}\"\n[listen]\naddress = \"{leader_at}\"\n{}\
+            "[cluster]\nurl = \"{}\"\ntranslog = \"{}\"\n[listen]\naddress = \"{leader_at}\"\n{}\
              [[allow]]\nidentity = \"follower.test\"\nindices = [\"*\"]\n",
             world.leader.url(),
+            setup.reader.mode(),
             tls("leader"),
         );
         let limits = setup
@@ -105,15 +135,58 @@ impl Agents {
             .put(&format!("/_plugins/_replication/{follower_index}/_start"), &body)
             .await?;
         let path = format!("/_plugins/_replication/{follower_index}/_status");
-        until(&format!("[{follower_index}] to be SYNCING"), async || {
+        let what = format!("[{follower_index}] to be SYNCING");
+        let synced = until(&what, async || {
             let status = self.gateway.get(&path).await?;
             match status["status"].as_str() {
                 Some("SYNCING") => Ok(Some(begun.elapsed())),
                 Some("FAILED" | "PAUSED") => bail!("{status}\n{}", self.follower.log_tail()),
                 _ => Ok(None),
             }
+        });
+        // The leader's side is the likelier to know why not.
+        synced.await.with_context(|| self.leader.log_tail())
+    }
+
+    /// What the agents say of each shard of a replicated index.
+    pub(crate) async fn shards(&self, follower_index: &str) -> Result<Vec<Value>> {
+        let mut status = self
+            .gateway
+            .get(&format!("/_slipstream/v1/indices/{follower_index}"))
+            .await?;
+        match status["shards"].take() {
+            Value::Array(shards) => Ok(shards),
+            _ => bail!("[{follower_index}] has no shards: {status}"),
+        }
+    }
+
+    /// Waits until a reader serves every shard of a replicated index.
+    pub(crate) async fn served_by(&self, reader: Reader, follower_index: &str) -> Result<()> {
+        let mut last = Vec::new();
+        let served = until("every shard to be served", async || {
+            last = self.shards(follower_index).await?;
+            let all = !last.is_empty() && last.iter().all(|shard| is_served_by(reader, shard));
+            Ok(all.then_some(()))
+        });
+        served.await.with_context(|| {
+            let last = Value::from(last);
+            format!(
+                "[{follower_index}] is not served by the {} reader: {last}",
+                reader.name()
+            )
         })
-        .await
+    }
+
+    /// Halts the replication of an index.
+    pub(crate) async fn pause(&self, follower_index: &str) -> Result<()> {
+        let path = format!("/_plugins/_replication/{follower_index}/_pause");
+        self.gateway.post(&path, &json!({})).await.map(drop)
+    }
+
+    /// Goes on with the replication of an index.
+    pub(crate) async fn resume(&self, follower_index: &str) -> Result<()> {
+        let path = format!("/_plugins/_replication/{follower_index}/_resume");
+        self.gateway.post(&path, &json!({})).await.map(drop)
     }
 
     /// Ends the replication of an index, and removes it from the target.
@@ -122,6 +195,18 @@ impl Agents {
         self.gateway.post(&path, &json!({})).await?;
         target.delete_index(follower_index).await
     }
+}
+
+/// Whether a shard's status names this reader.
+pub(crate) fn is_served_by(reader: Reader, shard: &Value) -> bool {
+    let said = shard["reader"].as_str().unwrap_or_default();
+    said.starts_with(reader.name())
+}
+
+/// How many operations an index has for good on the target, from the first on, by its shards' status.
+pub(crate) fn reached(shards: &[Value]) -> u64 {
+    let of = |shard: &Value| shard["follower_checkpoint"].as_u64().map_or(0, |last| last + 1);
+    shards.iter().map(of).sum()
 }
 
 /// One agent.

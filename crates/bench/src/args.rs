@@ -16,14 +16,17 @@ pub(crate) struct Args {
     #[arg(long)]
     quick: bool,
     /// Measure only this; may be given several times
-    #[arg(long, value_enum, value_name = "NAME")]
+    #[arg(long, visible_alias = "only", value_enum, value_name = "NAME")]
     section: Vec<Section>,
-    /// Documents that bootstrap, instead of each section's own number
+    /// Documents that bootstrap or are caught up with, instead of each section's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1_000..=5_000_000))]
     pub(crate) docs: Option<u64>,
     /// Samples of each measurement, instead of the plan's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=50))]
     pub(crate) samples: Option<u64>,
+    /// Shards that are tailed to see what many cost, ten to an index, instead of the plan's own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=5_000))]
+    pub(crate) tailed_shards: Option<u64>,
     /// Leader and target
     #[arg(long, value_name = "LEADER,TARGET", default_value = "opensearch-2.19.1,opensearch-2.19.1", value_parser = pair)]
     pub(crate) pair: (Release, Release),

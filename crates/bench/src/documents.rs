@@ -50,11 +50,7 @@ impl Documents {
         self.next += 1;
         let random = &mut self.random;
         let mut any = |below: usize| random.random_range(0..below);
-        // An odd factor permutes the numbers of 64 bits: spread out, and none twice.
-        let id = format!(
-            "{:016x}",
-            number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        );
+        let id = id(number);
         let (second, milli) = (number / 50, any(1000));
         let mut source = String::with_capacity(320);
         _ = write!(
@@ -85,6 +81,15 @@ impl Documents {
         source.push_str("\"}");
         (id, source)
     }
+}
+
+/// The id of a numbered document.
+pub(crate) fn id(number: u64) -> String {
+    // An odd factor permutes the numbers of 64 bits: spread out, and none twice.
+    format!(
+        "{:016x}",
+        number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    )
 }
 
 /// Bulk bodies of the row from its beginning, made as they are asked for.

@@ -89,8 +89,20 @@ impl Load {
     /// Loads into a new index, and removes it. The clock runs from the creation of the index to the last answer.
     pub(crate) async fn run(&self, rest: &Rest, index: &str) -> Result<Duration> {
         let begun = Instant::now();
-        rest.put(&format!("/{index}"), &documents::index(self.shards))
-            .await?;
+        self.create(rest, index).await?;
+        let created = begun.elapsed();
+        Ok(created + self.run_into(rest, index).await?)
+    }
+
+    /// Creates the index that this is to be loaded into.
+    pub(crate) async fn create(&self, rest: &Rest, index: &str) -> Result<()> {
+        let definition = documents::index(self.shards);
+        rest.put(&format!("/{index}"), &definition).await.map(drop)
+    }
+
+    /// Loads into an index that was created for it, and removes it. The clock runs until the last answer.
+    pub(crate) async fn run_into(&self, rest: &Rest, index: &str) -> Result<Duration> {
+        let begun = Instant::now();
         send(rest, index, self.bodies.iter().cloned(), self.shape.parallel).await?;
         let time = begun.elapsed();
         let count = rest.count(index).await?;
@@ -108,6 +120,11 @@ impl Load {
 /// Makes an index with this many documents. Returns the bytes of all sources.
 pub(crate) async fn fill(rest: &Rest, index: &str, docs: u64, shards: u32) -> Result<u64> {
     rest.put(&format!("/{index}"), &documents::index(shards)).await?;
+    write(rest, index, docs).await
+}
+
+/// Writes this many documents into an index. Returns the bytes of all sources.
+pub(crate) async fn write(rest: &Rest, index: &str, docs: u64) -> Result<u64> {
     let mut bodies = Bodies::new(docs, 5_000);
     send(rest, index, bodies.by_ref(), 2).await?;
     Ok(bodies.source_bytes())

@@ -7,6 +7,7 @@
 mod agents;
 mod args;
 mod documents;
+mod field;
 mod load;
 mod machine;
 mod output;

@@ -29,6 +29,26 @@ pub(crate) struct Plan {
     pub(crate) slow_lag_time: Duration,
     /// How long lag is watched at more, and bytes are counted.
     pub(crate) lag_time: Duration,
+    /// Numbers of indices that are tailed at once.
+    pub(crate) tailed: &'static [usize],
+    /// How long the lag of a tail is watched each time, at one write a second.
+    pub(crate) slow_tail_time: Duration,
+    /// At more.
+    pub(crate) tail_time: Duration,
+    /// Writes before that, so that both JVMs have compiled what serves them.
+    pub(crate) tail_lead_in: Duration,
+    /// Documents that a follower is behind.
+    pub(crate) catch_up_docs: u64,
+    /// Documents whose cost for the leader is measured, with the translog reader and without.
+    pub(crate) tail_load_docs: u64,
+    /// Samples of that: differences of one percent are looked for.
+    pub(crate) tail_load_samples: usize,
+    /// How many indices of ten shards are tailed to see what many shards cost.
+    pub(crate) many_indices: usize,
+    /// How long they rest before they count as idle.
+    pub(crate) many_rest: Duration,
+    /// How long they are then watched, each time.
+    pub(crate) many_watch: Duration,
     /// How long an agent rests before its memory counts as an idle one's.
     pub(crate) rest: Duration,
 }
@@ -50,6 +70,16 @@ impl Plan {
                 lead_in: seconds(1),
                 slow_lag_time: seconds(3),
                 lag_time: seconds(2),
+                tailed: &[1, 3],
+                slow_tail_time: seconds(2),
+                tail_time: seconds(1),
+                tail_lead_in: seconds(1),
+                catch_up_docs: 5_000,
+                tail_load_docs: 5_000,
+                tail_load_samples: 1,
+                many_indices: 3,
+                many_rest: seconds(2),
+                many_watch: seconds(3),
                 rest: seconds(1),
             }
         } else {
@@ -65,14 +95,29 @@ impl Plan {
                 lead_in: seconds(3),
                 slow_lag_time: seconds(30),
                 lag_time: seconds(15),
+                tailed: &[1, 10, 100],
+                slow_tail_time: seconds(10),
+                tail_time: seconds(5),
+                tail_lead_in: seconds(12),
+                catch_up_docs: 500_000,
+                tail_load_docs: 40_000,
+                tail_load_samples: 12,
+                many_indices: 100,
+                many_rest: seconds(45),
+                many_watch: seconds(30),
                 rest: seconds(8),
             }
         };
         if let Some(docs) = args.docs {
             (plan.bootstrap_docs, plan.memory_docs, plan.wire_docs) = (docs, docs, docs);
+            plan.catch_up_docs = docs;
+        }
+        if let Some(shards) = args.tailed_shards {
+            plan.many_indices = shards as usize / 10;
         }
         if let Some(samples) = args.samples {
             (plan.samples, plan.load_samples) = (samples as usize, samples as usize);
+            plan.tail_load_samples = samples as usize;
         }
         plan
     }

@@ -41,6 +41,8 @@ pub(crate) enum Unit {
     PerSecond,
     /// Bytes, written in MiB.
     Bytes,
+    /// A share of one core, written in percent.
+    Core,
 }
 
 /// What a median should be.
@@ -100,10 +102,13 @@ impl Unit {
     fn text(self, value: f64) -> String {
         match self {
             Unit::Ratio => format!("{value:.2}×"),
+            // What takes only moments is compared with what takes only moments.
+            Unit::Seconds if value < 0.1 => format!("{:.2} ms", value * 1000.0),
             Unit::Seconds => format!("{:.0} ms", value * 1000.0),
             Unit::CpuSeconds => format!("{value:.2} s"),
             Unit::PerSecond => format!("{value:.0}/s"),
             Unit::Bytes => format!("{:.0} MiB", value / f64::from(1 << 20)),
+            Unit::Core => format!("{:.2} %", value * 100.0),
         }
     }
 }
@@ -153,6 +158,8 @@ impl Report {
              - {}, agents from `{}`; this program is {}.\n\
              - Documents are generated lines of an access log, about 300 bytes each, with ids spread like UUIDs; the \
              mapping is explicit and `refresh_interval` is set to 1 s.\n\
+             - The sections *window reader* run with `translog = \"off\"` in `leader.toml`, as with a leader on another host; \
+             the sections *translog reader* with `translog = \"on\"`.\n\
              - Each measurement is taken in turn with what it is compared with, after a warm-up; the table shows \
              median, least, greatest and number of samples.\n\n\
              Measured on {} in {} s by\n\n```\n{}\n```\n",

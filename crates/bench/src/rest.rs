@@ -9,6 +9,9 @@ use tokio::time::{Instant, sleep};
 
 const JSON: &str = "application/json";
 
+/// What tells that a document is missing from that an index is.
+const FOUND: &[u8] = b"\"found\":false";
+
 /// How long anything may take that is not itself measured.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 /// How often something is looked at that will come in a moment.
@@ -41,6 +44,20 @@ impl Rest {
         self.call("PUT", &format!("/{index}/_doc/{id}"), body)
             .await
             .map(drop)
+    }
+
+    /// A realtime GET: whether the document is there.
+    pub(crate) async fn holds(&self, index: &str, id: &str) -> Result<bool> {
+        let path = format!("/{index}/_doc/{id}");
+        match self.0.try_send("GET", &path, None).await? {
+            (200, _) => Ok(true),
+            (404, body) if body.windows(FOUND.len()).any(|part| part == FOUND) => Ok(false),
+            (status, body) => bail!(
+                "GET {}{path} answered {status}: {}",
+                self.0.url(),
+                String::from_utf8_lossy(&body)
+            ),
+        }
     }
 
     /// POST of a JSON body.
@@ -104,8 +121,17 @@ impl Rest {
 }
 
 /// Looks until there is something to see, but not forever.
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) async fn until<T>(what: &str, look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+    within(PATIENCE, what, look).await
+}
+
+/// The same, with a patience of its own.
+pub(crate) async fn within<T>(
+    patience: Duration,
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(seen) = look().await? {
             return Ok(seen);
@@ -113,7 +139,7 @@ pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Result<O
         ensure!(
             Instant::now() < deadline,
             "waited {} s in vain for {what}",
-            PATIENCE.as_secs()
+            patience.as_secs()
         );
         sleep(LOOK).await;
     }

@@ -38,7 +38,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         ));
     }
     Ok(Measured {
-        title: "Bootstrap against a plain `_bulk` loader".to_owned(),
+        title: "Window reader: bootstrap against a plain `_bulk` loader".to_owned(),
         how: format!(
             "{} documents. The bootstrap's clock runs from `_start` to `SYNCING`, with reading the leader on the same \
              cores; the loader's from the creation of the index to the last answer, with its bodies ready in memory. \

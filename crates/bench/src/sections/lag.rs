@@ -97,7 +97,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         }
     }
     Ok(Measured {
-        title: "Lag".to_owned(),
+        title: "Window reader: lag".to_owned(),
         how: format!(
             "From the leader's acknowledgement of a single write until a realtime multi-get on the target finds the \
              document, looked for every {} ms, as a multiple of the refresh interval: the index's own of 1 s, or \

@@ -36,7 +36,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         }
     }
     Ok(Measured {
-        title: "Load on the leader".to_owned(),
+        title: "Window reader: load on the leader".to_owned(),
         how: format!(
             "Processor time of the leader's JVM for 100,000 indexed documents, under {:.0} documents a second in bulks of \
              {BATCH}, for {} s each time into a new index of one shard that refreshes every second, replicated or not. \

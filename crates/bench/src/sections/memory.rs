@@ -76,7 +76,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
             ]
         });
     Ok(Measured {
-        title: "Memory".to_owned(),
+        title: "Window reader: memory".to_owned(),
         how: format!(
             "Resident memory as the kernel counts it, files in the page cache that are mapped included: of new agents \
              that have followed an index without writes for {} s, their peak (`VmHWM`) until {docs} documents of one shard \

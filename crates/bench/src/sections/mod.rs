@@ -4,6 +4,10 @@ mod bootstrap;
 mod lag;
 mod load;
 mod memory;
+mod tail_catch_up;
+mod tail_lag;
+mod tail_load;
+mod tail_shards;
 mod wire;
 
 use anyhow::Result;
@@ -26,6 +30,14 @@ pub(crate) enum Section {
     Memory,
     /// Bytes between the agents
     Wire,
+    /// How long changes take with the translog reader
+    TailLag,
+    /// How fast a follower catches up with the translog reader
+    TailCatchUp,
+    /// What the translog reader costs the leader
+    TailLoad,
+    /// What many tailed shards cost the leader agent
+    TailShards,
 }
 
 impl Section {
@@ -43,6 +55,10 @@ impl Section {
             Section::Lag => Box::pin(lag::measure(world, plan)).await,
             Section::Memory => Box::pin(memory::measure(world, plan)).await,
             Section::Wire => Box::pin(wire::measure(world, plan)).await,
+            Section::TailLag => Box::pin(tail_lag::measure(world, plan)).await,
+            Section::TailCatchUp => Box::pin(tail_catch_up::measure(world, plan)).await,
+            Section::TailLoad => Box::pin(tail_load::measure(world, plan)).await,
+            Section::TailShards => Box::pin(tail_shards::measure(world, plan)).await,
         }
     }
 }

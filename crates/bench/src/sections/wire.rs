@@ -62,7 +62,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         )
     }));
     Ok(Measured {
-        title: "Bytes between the agents".to_owned(),
+        title: "Window reader: bytes between the agents".to_owned(),
         how: format!(
             "Bytes in both directions of the TCP connections between the agents, TLS, gRPC, ids, sequence numbers, \
              acknowledgements and keep-alive included, over the bytes of the documents' sources. {} documents bootstrap; \
