@@ -12,7 +12,8 @@ pub struct LeaderConfig {
     pub agent_version: String,
     /// Who may read which indices. Nothing is allowed by default.
     pub allow: Vec<AllowRule>,
-    /// Shard streams at once. Each holds a few pages of operations, so this bounds the agent's memory (I8).
+    /// Shard streams at once. Each holds operations as far as its follower has
+    /// granted credit, and next to nothing while it is idle; this bounds what a follower gone mad can open (I8).
     pub max_streams: usize,
     /// How long a new stream may take to say what it is for.
     pub open_deadline: Duration,
@@ -21,12 +22,12 @@ pub struct LeaderConfig {
 }
 
 impl Default for LeaderConfig {
-    /// Nothing is allowed, 512 streams, ten seconds to open, translog files are read.
+    /// Nothing is allowed, 4,096 streams, ten seconds to open, translog files are read.
     fn default() -> Self {
         LeaderConfig {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             allow: Vec::new(),
-            max_streams: 512,
+            max_streams: 4_096,
             open_deadline: Duration::from_secs(10),
             translog: TailConfig::default(),
         }
