@@ -84,7 +84,6 @@ async fn elasticsearch_8_19_by_itself() {
     };
     changes::every_kind(&world, 71).await;
     flushes::a_storm_of_them_and_a_slow_link(&world, 72).await;
-    flushes::bursts_under_async_durability(&world).await;
 }
 
 /// Leader and target are one server, so its death is the death of both.

@@ -73,7 +73,18 @@ struct StateAnswer {
     version: u64,
     #[serde(default)]
     metadata: MetadataAnswer,
+    #[serde(default)]
+    blocks: BlocksAnswer,
 }
+
+#[derive(Deserialize, Default)]
+struct BlocksAnswer {
+    #[serde(default)]
+    global: Map<String, Value>,
+}
+
+/// The engines' number for "state not recovered": a cluster that has just started knows none of its indices yet.
+const NOT_RECOVERED: &str = "1";
 
 #[derive(Deserialize, Default)]
 struct MetadataAnswer {
@@ -144,15 +155,20 @@ impl Cluster {
     }
 
     async fn state_of_index(&self, index: &IndexName, whose: &str) -> Result<Option<IndexState>> {
-        const FIELDS: &str = "version,metadata.indices.*.mapping_version,metadata.indices.*.settings_version,\
+        const FIELDS: &str = "version,blocks.global,metadata.indices.*.mapping_version,metadata.indices.*.settings_version,\
             metadata.indices.*.aliases_version,metadata.indices.*.state,metadata.indices.*.primary_terms,\
             metadata.indices.*.routing_num_shards,metadata.indices.*.settings.index.uuid,\
             metadata.indices.*.settings.index.number_of_shards";
         let call = Call::get(
-            format!("/_cluster/state/metadata,version/{}", self.segment(index)?),
+            format!("/_cluster/state/metadata,version,blocks/{}", self.segment(index)?),
             format!("{whose}{OPTIONS}&filter_path={FIELDS}"),
         );
         let mut answer: StateAnswer = self.json(&call).await?;
+        if answer.blocks.global.contains_key(NOT_RECOVERED) {
+            return Err(self
+                .error(ErrorKind::Server, &call)
+                .with_reason("the cluster has just started and does not know its indices yet"));
+        }
         let Some(found) = answer.metadata.indices.remove(index.as_str()) else {
             return Ok(None);
         };

@@ -813,7 +813,7 @@ async fn descriptions_are_of_one_moment() {
         // The mapping moves on right after it was read for the first time.
         let version = if mapping_reads == 0 { 3 } else { 4 };
         match asked.uri.split('?').next().unwrap_or_default() {
-            "/_cluster/state/metadata,version/i" => json(
+            "/_cluster/state/metadata,version,blocks/i" => json(
                 200,
                 format!(
                     r#"{{"version":{},"metadata":{{"indices":{{"i":{{"mapping_version":{version},"settings_version":1,"aliases_version":1,"state":"open",

@@ -2,7 +2,9 @@
 //!
 //! A caller says how old an answer may be. Callers that come while a request is under way wait for it, and go on with
 //! its answer if it was *begun* late enough for them; so a hundred idle shards cost one small request a tick, and the
-//! shards of one index share each fresh reading. What makes an answer usable is when it was begun, never when it came.
+//! shards of one index share each fresh reading. What makes an answer usable is when it was begun, never when it came. A
+//! failure is shared by those who waited for it: with a node that hangs, each of a hundred shards would else wait for a
+//! deadline of its own, one after the other.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,11 +25,11 @@ struct Inner {
     cluster: Cluster,
     /// Indices that readers follow, with how many readers each has: an idle poll asks for all of them at once.
     followed: Mutex<BTreeMap<IndexName, usize>>,
-    polled: tokio::sync::Mutex<Option<Polled>>,
+    polled: Shared<Arc<BTreeMap<IndexName, Arc<IndexSeqStats>>>>,
     indices: Mutex<HashMap<IndexName, Arc<IndexWatch>>>,
     /// Versions of the cluster state: the master's, and what the node beside this agent has applied.
-    version: tokio::sync::Mutex<Option<(Instant, u64)>>,
-    local_version: tokio::sync::Mutex<Option<(Instant, u64)>>,
+    version: Shared<u64>,
+    local_version: Shared<u64>,
     /// Pages that shards may read ahead, all together.
     ahead: Arc<Semaphore>,
 }
@@ -35,24 +37,91 @@ struct Inner {
 /// How many pages all shards together may read ahead of the one that each of them is entitled to (I8).
 const READ_AHEAD: usize = 12;
 
-struct Polled {
-    begun: Instant,
-    stats: BTreeMap<IndexName, Arc<IndexSeqStats>>,
-}
-
 #[derive(Default)]
 struct IndexWatch {
-    stats: tokio::sync::Mutex<Option<Reading>>,
-    state: tokio::sync::Mutex<Option<CachedState>>,
-    local_state: tokio::sync::Mutex<Option<CachedState>>,
+    stats: Shared<Option<Arc<IndexSeqStats>>>,
+    state: StateCache,
+    local_state: StateCache,
     /// Fields of documents that were sent; shared by the index's shards.
     familiar: Mutex<Familiar>,
 }
 
-/// Cached under the cluster-state version that was current when it was asked for.
-struct CachedState {
-    version: u64,
-    state: Option<Arc<IndexState>>,
+/// A state, cached under the cluster-state version that was current when it was asked for.
+#[derive(Default)]
+struct StateCache(tokio::sync::Mutex<Option<Asked<u64, Option<Arc<IndexState>>>>>);
+
+/// What was asked last: an answer that is good from `since` on, or a failure.
+struct Asked<S, T> {
+    since: S,
+    ended: Instant,
+    outcome: Result<T, ClusterError>,
+}
+
+impl<S: PartialOrd, T: Clone> Asked<S, T> {
+    /// The outcome, for one who came then and needs it from `since` on. Only who waited for a failure has to do with it.
+    fn good_for(&self, came: Instant, since: &S) -> Option<Result<T, ClusterError>> {
+        let good = self.since >= *since && (self.outcome.is_ok() || self.ended >= came);
+        good.then(|| self.outcome.clone())
+    }
+}
+
+/// One question's latest answer, with the time when it was begun.
+struct Shared<T>(tokio::sync::Mutex<Option<Asked<Instant, T>>>);
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Shared(tokio::sync::Mutex::default())
+    }
+}
+
+impl<T: Clone> Shared<T> {
+    /// An answer that was begun `age` before this call at the earliest.
+    async fn within<F>(&self, age: Duration, ask: impl FnOnce() -> F) -> Result<(Instant, T), ClusterError>
+    where
+        F: Future<Output = Result<T, ClusterError>>,
+    {
+        let came = Instant::now();
+        let since = came.checked_sub(age).unwrap_or(came);
+        let mut last = self.0.lock().await;
+        if let Some(asked) = last.as_ref()
+            && let Some(outcome) = asked.good_for(came, &since)
+        {
+            return Ok((asked.since, outcome?));
+        }
+        let begun = Instant::now();
+        let outcome = ask().await;
+        *last = Some(Asked {
+            since: begun,
+            ended: Instant::now(),
+            outcome: outcome.clone(),
+        });
+        Ok((begun, outcome?))
+    }
+}
+
+impl StateCache {
+    /// The state of this version of the cluster state or a later one.
+    async fn of<F>(
+        &self,
+        version: u64,
+        ask: impl FnOnce() -> F,
+    ) -> Result<Option<Arc<IndexState>>, ClusterError>
+    where
+        F: Future<Output = Result<Option<IndexState>, ClusterError>>,
+    {
+        let came = Instant::now();
+        let mut last = self.0.lock().await;
+        if let Some(outcome) = last.as_ref().and_then(|asked| asked.good_for(came, &version)) {
+            return outcome;
+        }
+        let outcome = ask().await.map(|state| state.map(Arc::new));
+        *last = Some(Asked {
+            since: version,
+            ended: Instant::now(),
+            outcome: outcome.clone(),
+        });
+        outcome
+    }
 }
 
 /// Statistics of an index's shards with the time bracket in which they were true.
@@ -99,10 +168,10 @@ impl Watch {
         Watch(Arc::new(Inner {
             cluster,
             followed: Mutex::default(),
-            polled: tokio::sync::Mutex::default(),
+            polled: Shared::default(),
             indices: Mutex::default(),
-            version: tokio::sync::Mutex::default(),
-            local_version: tokio::sync::Mutex::default(),
+            version: Shared::default(),
+            local_version: Shared::default(),
             ahead: Arc::new(Semaphore::new(READ_AHEAD)),
         }))
     }
@@ -130,50 +199,33 @@ impl Watch {
 
     /// Statistics asked for after this call began, for rounds that need to know what is acknowledged *now*.
     pub async fn stats_now(&self, index: &IndexName) -> Result<Reading, ClusterError> {
-        let since = Instant::now();
         let watch = self.index(index);
-        let mut cached = watch.stats.lock().await;
-        if let Some(reading) = cached.as_ref().filter(|r| r.begun >= since) {
-            return Ok(reading.clone());
-        }
-        let begun = Instant::now();
-        let mut stats = self.0.cluster.seq_stats(std::slice::from_ref(index)).await?;
-        let reading = Reading {
-            begun,
-            stats: stats.remove(index).map(Arc::new),
+        let ask = || async {
+            let mut stats = self.0.cluster.seq_stats(std::slice::from_ref(index)).await?;
+            Ok(stats.remove(index).map(Arc::new))
         };
-        *cached = Some(reading.clone());
-        Ok(reading)
+        let (begun, stats) = watch.stats.within(Duration::ZERO, ask).await?;
+        Ok(Reading { begun, stats })
     }
 
     /// Statistics at most `age` old, for idle shards: one request serves all followed indices.
     pub async fn stats_within(&self, index: &IndexName, age: Duration) -> Result<Reading, ClusterError> {
-        let since = Instant::now().checked_sub(age);
-        let mut polled = self.0.polled.lock().await;
-        let fresh = |p: &&Polled| since.is_none_or(|s| p.begun >= s);
-        if let Some(p) = polled.as_ref().filter(fresh) {
-            return Ok(Reading {
-                begun: p.begun,
-                stats: p.stats.get(index).cloned(),
-            });
-        }
-        let indices: Vec<IndexName> = self
-            .0
-            .followed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keys()
-            .cloned()
-            .collect();
-        let begun = Instant::now();
-        let stats = self.0.cluster.seq_stats(&indices).await?;
-        let stats: BTreeMap<_, _> = stats.into_iter().map(|(name, s)| (name, Arc::new(s))).collect();
-        let reading = Reading {
-            begun,
-            stats: stats.get(index).cloned(),
+        let ask = || async {
+            let indices: Vec<IndexName> = self
+                .0
+                .followed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .keys()
+                .cloned()
+                .collect();
+            let stats = self.0.cluster.seq_stats(&indices).await?;
+            let stats = stats.into_iter().map(|(name, s)| (name, Arc::new(s)));
+            Ok(Arc::new(stats.collect::<BTreeMap<_, _>>()))
         };
-        *polled = Some(Polled { begun, stats });
-        Ok(reading)
+        let (begun, polled) = self.0.polled.within(age, ask).await?;
+        let stats = polled.get(index).cloned();
+        Ok(Reading { begun, stats })
     }
 
     /// The index's state (metadata versions, primary terms) at most `age` old; `None` where it does not exist.
@@ -187,9 +239,9 @@ impl Watch {
         age: Duration,
     ) -> Result<Option<Arc<IndexState>>, ClusterError> {
         let cluster = &self.0.cluster;
-        let version = version_within(&self.0.version, age, || cluster.state_version()).await?;
+        let (_, version) = self.0.version.within(age, || cluster.state_version()).await?;
         let watch = self.index(index);
-        cached_state(&watch.state, version, || cluster.index_state(index)).await
+        watch.state.of(version, || cluster.index_state(index)).await
     }
 
     /// The same, as the node beside this agent has applied it: good for what that node has written to its translog.
@@ -199,9 +251,11 @@ impl Watch {
         age: Duration,
     ) -> Result<Option<Arc<IndexState>>, ClusterError> {
         let cluster = &self.0.cluster;
-        let version = version_within(&self.0.local_version, age, || cluster.local_state_version()).await?;
+        let ask = || cluster.local_state_version();
+        let (_, version) = self.0.local_version.within(age, ask).await?;
         let watch = self.index(index);
-        cached_state(&watch.local_state, version, || cluster.local_index_state(index)).await
+        let ask = || cluster.local_index_state(index);
+        watch.local_state.of(version, ask).await
     }
 
     /// The fields that documents of an index had so far.
@@ -217,41 +271,65 @@ impl Watch {
     }
 }
 
-async fn version_within<F>(
-    cache: &tokio::sync::Mutex<Option<(Instant, u64)>>,
-    age: Duration,
-    ask: impl FnOnce() -> F,
-) -> Result<u64, ClusterError>
-where
-    F: Future<Output = Result<u64, ClusterError>>,
-{
-    let since = Instant::now().checked_sub(age);
-    let mut cached = cache.lock().await;
-    if let Some((_, version)) = cached.filter(|(begun, _)| since.is_none_or(|s| *begun >= s)) {
-        return Ok(version);
-    }
-    let begun = Instant::now();
-    let version = ask().await?;
-    *cached = Some((begun, version));
-    Ok(version)
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
 
-async fn cached_state<F>(
-    cache: &tokio::sync::Mutex<Option<CachedState>>,
-    version: u64,
-    ask: impl FnOnce() -> F,
-) -> Result<Option<Arc<IndexState>>, ClusterError>
-where
-    F: Future<Output = Result<Option<IndexState>, ClusterError>>,
-{
-    let mut cached = cache.lock().await;
-    if let Some(cached) = cached.as_ref().filter(|c| c.version >= version) {
-        return Ok(cached.state.clone());
+    use futures::future::join_all;
+    use slipstream_cluster::ErrorKind;
+    use tokio::time::{advance, sleep};
+
+    use super::*;
+
+    /// A question that takes as long as a node that hangs is waited for, and fails while it is to.
+    #[derive(Default)]
+    struct Question {
+        shared: Shared<u32>,
+        asked: AtomicU32,
     }
-    let state = ask().await?.map(Arc::new);
-    *cached = Some(CachedState {
-        version,
-        state: state.clone(),
-    });
-    Ok(state)
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    impl Question {
+        async fn get(&self, age: Duration, fails: bool) -> Result<u32, ErrorKind> {
+            let ask = || async {
+                sleep(DEADLINE).await;
+                let asked = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+                let failure = || ClusterError::new(ErrorKind::Unknown, "http://h:9200", "no answer in time");
+                if fails { Err(failure()) } else { Ok(asked) }
+            };
+            let answer = self.shared.within(age, ask).await;
+            answer.map(|(_, value)| value).map_err(|error| error.kind)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hundred_shards_wait_for_a_node_that_hangs_no_longer_than_two() {
+        let question = Question::default();
+        let begun = Instant::now();
+        let shard = |number: u32| {
+            let question = &question;
+            async move {
+                sleep(Duration::from_millis(100) * number).await;
+                question.get(Duration::from_secs(1), true).await
+            }
+        };
+        let answers = join_all((0..100).map(shard)).await;
+        assert!(answers.iter().all(|answer| *answer == Err(ErrorKind::Unknown)));
+        assert_eq!(begun.elapsed(), DEADLINE * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_after_a_failure_asks_anew() {
+        let question = Question::default();
+        assert_eq!(question.get(DEADLINE, true).await, Err(ErrorKind::Unknown));
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(question.get(DEADLINE * 2, false).await, Ok(2));
+        assert_eq!(
+            question.get(DEADLINE * 2, true).await,
+            Ok(2),
+            "what is fresh enough is taken"
+        );
+        assert_eq!(question.get(Duration::ZERO, false).await, Ok(3));
+    }
 }

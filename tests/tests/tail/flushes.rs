@@ -34,7 +34,7 @@ pub(crate) async fn a_storm_of_them_and_a_slow_link(world: &World, seed: u64) {
         }
     })
     .await;
-    flush_storm(world.source(), Duration::from_secs(6)).await;
+    flush_storm(world.source(), Duration::from_secs(5)).await;
     world.agents.link.resume();
     flush_storm(world.source(), Duration::from_secs(2)).await;
     let summary = writers.stop().await;

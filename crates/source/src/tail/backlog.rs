@@ -105,6 +105,11 @@ impl Backlog {
             && !self.slots.contains_key(&self.next)
     }
 
+    /// Whether nothing waits to be taken or settled.
+    pub(super) fn is_drained(&self) -> bool {
+        self.slots.is_empty() && self.taken.is_empty()
+    }
+
     /// The lowest generation that still has to be read for what is known.
     pub(super) fn oldest_generation(&self) -> Option<u64> {
         let taken = self.taken.iter().map(|(_, slot)| slot);

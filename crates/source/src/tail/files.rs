@@ -351,8 +351,12 @@ impl Files {
     }
 
     /// Everything up to `checkpoint` is settled and will not be taken again.
-    pub(super) fn settle(&mut self, checkpoint: ModelCheckpoint) {
+    pub(super) fn settle(&mut self, folder: &Folder, checkpoint: ModelCheckpoint) {
         self.backlog.settle_before(checkpoint.next().get());
+        if self.backlog.is_drained() {
+            // A shard that has caught up holds no file that the leader has removed.
+            folder.release_before(self.generation);
+        }
     }
 
     /// What was taken and is not settled becomes due again.

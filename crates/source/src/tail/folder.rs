@@ -49,6 +49,8 @@ struct Held {
     generations: BTreeMap<u64, Arc<Generation>>,
     /// Last checkpoints of generations that were closed; told by `translog-G.ckp`, which goes together with `G`.
     closed: BTreeMap<u64, Checkpoint>,
+    /// What lies before this was let go of for good. The engine closes such a file later, which the kernel tells like news.
+    from: u64,
 }
 
 /// One generation, open.
@@ -147,8 +149,10 @@ impl Folder {
         let file = File::open(self.path.join(names::generation(number)))?;
         let generation = Arc::new(Generation { number, file });
         let mut held = self.held();
-        held.generations.insert(number, Arc::clone(&generation));
-        held.limit();
+        if number >= held.from {
+            held.generations.insert(number, Arc::clone(&generation));
+            held.limit();
+        }
         Ok(generation)
     }
 
@@ -162,7 +166,10 @@ impl Folder {
         if checkpoint.generation != number {
             return None;
         }
-        self.held().closed.insert(number, checkpoint);
+        let mut held = self.held();
+        if number >= held.from {
+            held.closed.insert(number, checkpoint);
+        }
         Some(checkpoint)
     }
 
@@ -171,6 +178,13 @@ impl Folder {
         let mut held = self.held();
         held.generations = held.generations.split_off(&number);
         held.closed = held.closed.split_off(&number);
+        held.from = held.from.max(number);
+    }
+
+    /// How many generations are held open.
+    #[cfg(test)]
+    pub(super) fn held_generations(&self) -> usize {
+        self.held().generations.len()
     }
 
     /// Whether the file by this generation's name is still the one that is open, not another of a folder made anew.

@@ -317,7 +317,7 @@ impl Tail {
         let (checkpoint, term) = (self.emitted, self.files().term());
         link.send(Event::Sealed { checkpoint, term }).await?;
         self.sealed = checkpoint;
-        self.files().settle(checkpoint);
+        self.files().settle(&self.folder, checkpoint);
         Ok(())
     }
 

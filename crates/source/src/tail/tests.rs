@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use slipstream_model::{Change, Op};
+use slipstream_model::{Change, Checkpoint as ModelCheckpoint, Op};
 use slipstream_translog::{Checkpoint, Op as Logged, encode, names};
 
 use super::files::{Files, Seen};
@@ -228,6 +228,23 @@ fn a_generation_that_is_held_can_be_read_after_a_flush_has_removed_it() {
     engine.index(2);
     engine.sync(2);
     assert_eq!(drain(&mut files, &folder).unwrap(), [(0, 1), (1, 1), (2, 1)]);
+}
+
+#[test]
+fn what_was_read_and_settled_pins_nothing_on_the_leader_s_disk() {
+    let mut engine = Engine::new();
+    let folder = engine.watch();
+    let mut files = begin(&engine, &folder, 0);
+    engine.index(0);
+    engine.roll(0);
+    engine.index(1);
+    engine.sync(1);
+    assert_eq!(drain(&mut files, &folder).unwrap().len(), 2);
+    // Neither the old generation nor the news that the engine has closed it.
+    files.settle(&folder, ModelCheckpoint::new(1));
+    folder.appeared(&names::generation(1));
+    folder.appeared(&names::generation_checkpoint(1));
+    assert_eq!(folder.held_generations(), 1);
 }
 
 #[test]
