@@ -1,10 +1,11 @@
 //! A leader agent and a follower agent as processes of their own, with a faulty link in between.
 
+mod process;
+
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::proxy::Proxy;
 use tempfile::TempDir;
 
+use self::process::tail;
+pub use self::process::{Process, binary};
+
 /// How long anything may take that a user would call immediate.
 pub const SOON: Duration = Duration::from_secs(30);
 /// How long a cluster under fire may take.
@@ -20,162 +24,6 @@ pub const LONG: Duration = Duration::from_mins(3);
 
 /// The alias under which the suites register their leader.
 pub const ALIAS: &str = "leader-cluster";
-
-/// The product's binary, built by `make` before the suites run.
-///
-/// # Panics
-/// If it is not there.
-pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().unwrap_or_default();
-    let folder = test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default();
-    let binary = folder.join("slipstream");
-    assert!(
-        binary.exists(),
-        "{} is not built: run `cargo build -p slipstream` first",
-        binary.display()
-    );
-    binary
-}
-
-/// One agent process, which can be killed and started again with the same configuration.
-pub struct Process {
-    name: &'static str,
-    config: PathBuf,
-    log: PathBuf,
-    child: Option<Child>,
-}
-
-impl Process {
-    /// Starts it.
-    ///
-    /// # Panics
-    /// If the system cannot.
-    pub fn start(&mut self) {
-        assert!(self.child.is_none(), "{} runs already", self.name);
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .expect("a log file");
-        let errors = log.try_clone().expect("another handle");
-        let child = Command::new(binary())
-            .arg(self.name)
-            .arg("--config")
-            .arg(&self.config)
-            .env(
-                "SLIPSTREAM_LOG",
-                "info,slipstream_source=debug,slipstream_follower=debug",
-            )
-            .env("RUST_BACKTRACE", "1")
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .expect("the agent's process");
-        self.child = Some(child);
-    }
-
-    /// SIGKILL.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-
-    /// SIGTERM, and the exit status once it has ended.
-    ///
-    /// # Panics
-    /// If it does not end soon.
-    pub async fn terminate(&mut self) -> Option<i32> {
-        let pid = self.pid()?.to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
-        self.ended(SOON).await
-    }
-
-    /// SIGHUP.
-    pub fn reload(&self) {
-        if let Some(child) = &self.child {
-            let _ = Command::new("kill")
-                .args(["-HUP", &child.id().to_string()])
-                .status();
-        }
-    }
-
-    /// Its exit status, once it has ended by itself.
-    ///
-    /// # Panics
-    /// If it does not end in time.
-    pub async fn ended(&mut self, limit: Duration) -> Option<i32> {
-        let name = self.name;
-        let mut child = self.child.take()?;
-        eventually(&format!("the {name} agent ends"), limit, async || {
-            match child.try_wait() {
-                Ok(Some(status)) => Ok(status.code()),
-                _ => Err("it runs"),
-            }
-        })
-        .await
-    }
-
-    /// Kills it, and starts it again.
-    pub fn crash(&mut self) {
-        self.kill();
-        self.start();
-    }
-
-    /// Whether it runs.
-    pub fn is_running(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
-    }
-
-    /// The process's id, where it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
-    }
-
-    /// Everything that it has logged, over all its lives.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Waits until the log has a line with all of these words in it.
-    pub async fn logged(&self, words: &[&str]) {
-        eventually(&format!("{} logs {words:?}", self.name), SOON, async || {
-            let log = self.log();
-            let found = log
-                .lines()
-                .any(|line| words.iter().all(|word| line.contains(word)));
-            if found { Ok(()) } else { Err(tail(&log)) }
-        })
-        .await;
-    }
-
-    /// The file that it was configured with.
-    pub fn config(&self) -> &Path {
-        &self.config
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-        if std::thread::panicking() {
-            eprintln!(
-                "--- the end of the log of the {} agent\n{}",
-                self.name,
-                tail(&self.log())
-            );
-        }
-    }
-}
-
-fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(40)..].join("\n")
-}
 
 /// Both agents, the link between them, and the gateway.
 pub struct Agents {
@@ -258,15 +106,9 @@ impl Agents {
         );
         std::fs::write(at("leader.toml"), leader).expect("leader.toml");
         std::fs::write(at("follower.toml"), follower).expect("follower.toml");
-        let process = |name: &'static str| Process {
-            name,
-            config: at(&format!("{name}.toml")),
-            log: at(&format!("{name}.log")),
-            child: None,
-        };
         Agents {
-            leader: process("leader"),
-            follower: process("follower"),
+            leader: Process::new("leader", folder.path(), "leader"),
+            follower: Process::new("follower", folder.path(), "follower"),
             link,
             gateway: Es::new(&format!("http://127.0.0.1:{gateway_port}")),
             leader_port,
@@ -320,15 +162,10 @@ impl Agents {
             leader_extra: format!("[observe]\naddress = \"127.0.0.1:{observe}\"\n"),
             ..Options::default()
         };
-        let at = |ending: &str| self.folder.path().join(format!("{name}.{ending}"));
-        std::fs::write(at("toml"), leader_config(url, port, &options)).expect("its configuration");
+        let config = self.folder.path().join(format!("{name}.toml"));
+        std::fs::write(config, leader_config(url, port, &options)).expect("its configuration");
         LeaderAgent {
-            process: Process {
-                name: "leader",
-                config: at("toml"),
-                log: at("log"),
-                child: None,
-            },
+            process: Process::new("leader", self.folder.path(), name),
             link: Proxy::start(([127, 0, 0, 1], port).into())
                 .await
                 .expect("a proxy"),

@@ -8,64 +8,44 @@ use std::time::Duration;
 use serde_json::json;
 use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::workload::Workload;
-use slipstream_tests::agents::{LONG, SOON};
+use slipstream_tests::agents::SOON;
 use slipstream_translog::{Checkpoint, names};
 use tokio::task::JoinSet;
 
 use crate::moves::{FOUND, SPREAD};
 use crate::places::{Holders, holders};
-use crate::world::{World, bulk, copy, lines};
+use crate::world::{DOOMED, World, bulk, copy, lines};
 
 const INDEX: &str = "haunted";
 const SHARDS: u32 = 3;
 /// The least number of a ghost.
 const GHOSTS: u32 = 100_000;
-/// The node that dies.
-const DOOMED: usize = 1;
 
 /// I1, I3: whichever copy a follower reads, and whether it was there or comes later, it never sees a ghost. The agent beside
 /// the dead node lives on without a cluster.
 pub(crate) async fn of_a_killed_node(world: &mut World, workload: &Workload) {
-    let t0 = std::time::Instant::now();
     let survivors: Vec<usize> = (0..=world.last()).filter(|node| *node != DOOMED).collect();
-    println!("   t1 {:?}", t0.elapsed());
     all_primaries_on_the_doomed(world).await;
-    println!("   t2 {:?}", t0.elapsed());
     bulk(&world.source(), INDEX, 0..300, 100).await;
-    println!("   t3 {:?}", t0.elapsed());
     followed_beside_primaries_and_replicas(world).await;
-    println!("   t4 {:?}", t0.elapsed());
     for survivor in &survivors {
         world.follow_as(&late(*survivor), INDEX).await;
         world.equal_as(&late(*survivor), INDEX).await;
         world.agents.command(&late(*survivor), "_pause").await;
     }
     let uuid = uuid(&world.source()).await;
-    println!("   t5 {:?}", t0.elapsed());
 
-    let writers = workload.start(&world.source().url());
-    println!("   t6 {:?}", t0.elapsed());
+    let writers = workload.start(world.source().url());
     let written = kill_the_primary_with_ghosts(world, &survivors, &uuid).await;
-    println!("   t7 {:?}", t0.elapsed());
-    promoted(world).await;
-    println!("   t8 {:?}", t0.elapsed());
+    world.promoted(INDEX).await;
     // Ids of their own, and numbers that the ghosts had.
     bulk(&world.source(), INDEX, 300..900, 100).await;
-    println!("   t9 {:?}", t0.elapsed());
     without_a_cluster(world).await;
-    println!("   t10 {:?}", t0.elapsed());
     world.tailed_beside_copies(SPREAD, FOUND).await;
-    println!("   t11 {:?}", t0.elapsed());
     let summary = writers.stop().await;
-    println!("   t12 {:?}", t0.elapsed());
     assert!(summary.done > 0, "{summary:?}");
-    println!("   t13 {:?}", t0.elapsed());
     let lost = written - survived(&world.source()).await;
-    println!("   t14 {:?}", t0.elapsed());
-    println!("{lost} operations were rolled back, {} not", written - lost);
-    println!("   t15 {:?}", t0.elapsed());
-    assert!(lost > 0, "no operation was rolled back");
-    println!("   t16 {:?}", t0.elapsed());
+    assert!(lost > 0, "none of {written} operations was rolled back");
     for name in [EARLY, &copy(INDEX)] {
         world.equal_as(name, INDEX).await;
         world
@@ -77,24 +57,18 @@ pub(crate) async fn of_a_killed_node(world: &mut World, workload: &Workload) {
     }
 
     let gently = workload.clone().with_pause(Duration::from_millis(50));
-    println!("   t17 {:?}", t0.elapsed());
-    let writers = gently.start(&world.source().url());
-    println!("   t18 {:?}", t0.elapsed());
+    let writers = gently.start(world.source().url());
     world.leader.nodes[DOOMED]
         .restart()
         .await
         .expect("the killed node comes back");
     world.leader.wait_for_nodes(world.last() + 1).await;
-    println!("   t19 {:?}", t0.elapsed());
     for index in [SPREAD, INDEX] {
         world.leader.wait_for_green(index).await;
     }
     writers.stop().await;
-    println!("   t20 {:?}", t0.elapsed());
     world.equal(SPREAD).await;
-    println!("   t21 {:?}", t0.elapsed());
     world.tailed_beside_copies(SPREAD, FOUND).await;
-    println!("   t22 {:?}", t0.elapsed());
     if survivors.len() == 1 {
         // Only then it is certain which copy is promoted.
         for shard in 0..SHARDS {
@@ -102,9 +76,7 @@ pub(crate) async fn of_a_killed_node(world: &mut World, workload: &Workload) {
         }
     }
     bulk(&world.source(), INDEX, 800..1000, 100).await;
-    println!("   t23 {:?}", t0.elapsed());
     let late = survivors.into_iter().map(late);
-    println!("   t24 {:?}", t0.elapsed());
     for name in late.chain([EARLY.to_owned(), copy(INDEX)]) {
         world.equal_as(&name, INDEX).await;
     }
@@ -189,8 +161,8 @@ async fn all_primaries_on_the_doomed(world: &World) {
     assert!(placed.values().all(doomed), "{placed:?}");
 }
 
-/// Stops the clocks of the replicas, so that nothing more is acknowledged and little gets there, writes to the primaries, and kills
-/// them. How many operations they had that nobody acknowledged.
+/// Stops the clocks of the replicas, so that nothing more is acknowledged and little gets there, writes to the primaries, and
+/// kills them. How many operations they had that nobody acknowledged.
 async fn kill_the_primary_with_ghosts(world: &mut World, survivors: &[usize], uuid: &str) -> i64 {
     let translogs: Vec<Translog> = (0..SHARDS)
         .map(|shard| Translog::of(world, uuid, DOOMED, shard))
@@ -237,21 +209,6 @@ async fn survived(leader: &Es) -> i64 {
     let (status, answer) = leader.get(&query).await;
     assert_eq!(status, 200, "{answer}");
     answer["count"].as_i64().expect("a count")
-}
-
-/// Waits until every shard has another primary.
-async fn promoted(world: &World) {
-    let doomed = world.node(DOOMED);
-    eventually("others are promoted", LONG, async || {
-        let placed = holders(&world.source(), INDEX).await;
-        let has_another = |shard: &Holders| shard.primary.as_deref().is_some_and(|node| node != doomed);
-        if placed.values().all(has_another) {
-            Ok(())
-        } else {
-            Err(format!("{placed:?}"))
-        }
-    })
-    .await;
 }
 
 /// The files of a shard copy.

@@ -106,7 +106,7 @@ pub(crate) async fn in_the_middle_of_catching_up(world: &World) {
 /// The index moves back, and the primary of one shard of another to a node that held no copy of it if there is one, while
 /// everything is written to. They are read where they are then.
 pub(crate) async fn in_the_middle_of_writes(world: &World, workload: &Workload) {
-    let writers = workload.start(&world.source().url());
+    let writers = workload.start(world.source().url());
     let mut first = 10_000;
     let writing = async {
         loop {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use slipstream_testkit::client::{Es, eventually};
+use slipstream_testkit::proxy::Proxy;
 use slipstream_testkit::servers::{Cluster, Release, Server, ServerConfig, or_skip};
 use slipstream_testkit::workload::Workload;
-use slipstream_tests::agents::{Agents, LONG, LeaderAgent, Options};
+use slipstream_tests::agents::{Agents, LONG, LeaderAgent, Options, free_port};
 use slipstream_tests::real::wait_until_equal;
 
 use crate::places::{Holders, holders};
@@ -21,7 +22,12 @@ pub(crate) struct World {
     pub(crate) agents: Agents,
     /// The agent beside each node, in the order of the nodes.
     pub(crate) beside: Vec<LeaderAgent>,
+    /// What the other nodes have to say to [`DOOMED`] goes through here.
+    pub(crate) wire: Proxy,
 }
+
+/// The node that is killed or cut off. The first one is the only possible master.
+pub(crate) const DOOMED: usize = 1;
 
 impl World {
     pub(crate) async fn start(release: Release, nodes: usize) -> Option<World> {
@@ -33,8 +39,18 @@ impl World {
         let config = config
             .with("network.tcp.send_buffer_size", "64kb")
             .with("network.tcp.receive_buffer_size", "64kb");
+        let port = free_port();
+        let wire = Proxy::start(([127, 0, 0, 1], port).into())
+            .await
+            .expect("a proxy");
+        let through_the_wire = |number, config: ServerConfig| match number {
+            DOOMED => config
+                .with("transport.port", &port.to_string())
+                .with("transport.publish_port", &wire.address().port().to_string()),
+            _ => config,
+        };
         let (leader, target) = tokio::join!(
-            Cluster::start(release, nodes, config),
+            Cluster::start_with(release, nodes, config, through_the_wire),
             Server::start(release, ServerConfig::named("target")),
         );
         let (leader, target) = (or_skip(leader)?, or_skip(target)?);
@@ -52,6 +68,7 @@ impl World {
             target,
             agents,
             beside,
+            wire,
         };
         world.agents.register_agents(&world.addresses()).await;
         Some(world)
@@ -175,9 +192,24 @@ impl World {
         self.served(index, "beside a copy", limit, either).await;
     }
 
+    /// Waits until every shard has a primary on another node than the doomed.
+    pub(crate) async fn promoted(&self, index: &str) {
+        let doomed = self.node(DOOMED);
+        eventually(&format!("others are promoted for [{index}]"), LONG, async || {
+            let placed = holders(&self.source(), index).await;
+            let has_another = |shard: &Holders| shard.primary.as_deref().is_some_and(|node| node != doomed);
+            if placed.values().all(has_another) {
+                Ok(())
+            } else {
+                Err(format!("{placed:?}"))
+            }
+        })
+        .await;
+    }
+
     /// Writes everything that a workload has for this long.
     pub(crate) async fn write(&self, workload: &Workload, duration: Duration) {
-        let writers = workload.start(&self.source().url());
+        let writers = workload.start(self.source().url());
         tokio::time::sleep(duration).await;
         let summary = writers.stop().await;
         assert!(summary.done > 0, "{summary:?}");

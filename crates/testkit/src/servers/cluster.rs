@@ -21,17 +21,24 @@ pub struct Cluster {
 impl Cluster {
     /// Starts `count` nodes, named `node-0` and so on.
     pub async fn start(release: Release, count: usize, config: ServerConfig) -> Result<Self, SkipOrError> {
-        let first = Server::start(
-            release,
-            ServerConfig {
-                node_name: "node-0".to_owned(),
-                ..config.clone()
-            },
-        )
-        .await?;
+        Self::start_with(release, count, config, |_, config| config).await
+    }
+
+    /// The same where nodes differ: `each` is given the number of a node and its configuration.
+    pub async fn start_with(
+        release: Release,
+        count: usize,
+        config: ServerConfig,
+        each: impl Fn(usize, ServerConfig) -> ServerConfig,
+    ) -> Result<Self, SkipOrError> {
+        let first = ServerConfig {
+            node_name: "node-0".to_owned(),
+            ..config.clone()
+        };
+        let first = Server::start(release, each(0, first)).await?;
         let others = (1..count).map(|number| {
             let config = config.clone().joining(&first, &format!("node-{number}"));
-            Server::start(release, config)
+            Server::start(release, each(number, config))
         });
         let others = try_join_all(others).await?;
         let mut nodes = vec![first];

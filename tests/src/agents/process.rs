@@ -1,0 +1,176 @@
+//! An agent as a process of its own, which a suite can kill at any instruction and start again.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use slipstream_testkit::client::eventually;
+
+use super::SOON;
+
+/// The product's binary, built by `make` before the suites run.
+///
+/// # Panics
+/// If it is not there.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    let folder = test.ancestors().nth(2).map(Path::to_path_buf).unwrap_or_default();
+    let binary = folder.join("slipstream");
+    assert!(
+        binary.exists(),
+        "{} is not built: run `cargo build -p slipstream` first",
+        binary.display()
+    );
+    binary
+}
+
+/// One agent process, which can be killed and started again with the same configuration.
+pub struct Process {
+    name: &'static str,
+    config: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// A `leader` or `follower`, which has its configuration and its log in a folder, in files of this name; not started.
+    pub(super) fn new(name: &'static str, folder: &Path, file: &str) -> Process {
+        Process {
+            name,
+            config: folder.join(format!("{file}.toml")),
+            log: folder.join(format!("{file}.log")),
+            child: None,
+        }
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If the system cannot.
+    pub fn start(&mut self) {
+        assert!(self.child.is_none(), "{} runs already", self.name);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("a log file");
+        let errors = log.try_clone().expect("another handle");
+        let child = Command::new(binary())
+            .arg(self.name)
+            .arg("--config")
+            .arg(&self.config)
+            .env(
+                "SLIPSTREAM_LOG",
+                "info,slipstream_source=debug,slipstream_follower=debug",
+            )
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .expect("the agent's process");
+        self.child = Some(child);
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, and the exit status once it has ended.
+    ///
+    /// # Panics
+    /// If it does not end soon.
+    pub async fn terminate(&mut self) -> Option<i32> {
+        let pid = self.pid()?.to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        self.ended(SOON).await
+    }
+
+    /// SIGHUP.
+    pub fn reload(&self) {
+        if let Some(child) = &self.child {
+            let _ = Command::new("kill")
+                .args(["-HUP", &child.id().to_string()])
+                .status();
+        }
+    }
+
+    /// Its exit status, once it has ended by itself.
+    ///
+    /// # Panics
+    /// If it does not end in time.
+    pub async fn ended(&mut self, limit: Duration) -> Option<i32> {
+        let name = self.name;
+        let mut child = self.child.take()?;
+        eventually(&format!("the {name} agent ends"), limit, async || {
+            match child.try_wait() {
+                Ok(Some(status)) => Ok(status.code()),
+                _ => Err("it runs"),
+            }
+        })
+        .await
+    }
+
+    /// Kills it, and starts it again.
+    pub fn crash(&mut self) {
+        self.kill();
+        self.start();
+    }
+
+    /// Whether it runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// The process's id, where it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Everything that it has logged, over all its lives.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until the log has a line with all of these words in it.
+    pub async fn logged(&self, words: &[&str]) {
+        eventually(&format!("{} logs {words:?}", self.name), SOON, async || {
+            let log = self.log();
+            let found = log
+                .lines()
+                .any(|line| words.iter().all(|word| line.contains(word)));
+            if found { Ok(()) } else { Err(tail(&log)) }
+        })
+        .await;
+    }
+
+    /// The file that it was configured with.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!(
+                "--- the end of the log of the {} agent\n{}",
+                self.name,
+                tail(&self.log())
+            );
+        }
+    }
+}
+
+pub(super) fn tail(log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    lines[lines.len().saturating_sub(40)..].join("\n")
+}
