@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) tail_load_docs: u64,
     /// Samples of that: differences of one percent are looked for.
     pub(crate) tail_load_samples: usize,
+    /// Rounds before the first that counts: it takes so many until the leader's JVM gets no faster.
+    pub(crate) tail_load_warm_ups: usize,
     /// How many indices of ten shards are tailed to see what many shards cost.
     pub(crate) many_indices: usize,
     /// How long they rest before they count as idle.
@@ -77,6 +79,7 @@ impl Plan {
                 catch_up_docs: 5_000,
                 tail_load_docs: 5_000,
                 tail_load_samples: 1,
+                tail_load_warm_ups: 1,
                 many_indices: 3,
                 many_rest: seconds(2),
                 many_watch: seconds(3),
@@ -102,6 +105,7 @@ impl Plan {
                 catch_up_docs: 500_000,
                 tail_load_docs: 40_000,
                 tail_load_samples: 12,
+                tail_load_warm_ups: 8,
                 many_indices: 100,
                 many_rest: seconds(45),
                 many_watch: seconds(30),

@@ -19,8 +19,6 @@ use crate::world::World;
 /// Bulks a second, and documents in each.
 const RATE: u32 = 50;
 const BATCH: u64 = 100;
-/// Rounds before the first that counts.
-const WARM_UPS: usize = 2;
 /// The leader should spend at most this multiple of what it spends alone.
 const GOAL: f64 = 1.01;
 
@@ -48,7 +46,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     let bodies: Vec<Vec<u8>> = Bodies::new(plan.tail_load_docs, BATCH).collect();
     let mut costs: [Spread; 3] = Default::default();
     let (mut ratios, mut shared) = (Spread::default(), Spread::default());
-    for sample in 0..plan.tail_load_samples + WARM_UPS {
+    for sample in 0..plan.tail_load_samples + plan.tail_load_warm_ups {
         let mut seconds = [0.0; 3];
         for turn in 0..ALL.len() {
             let part = (sample + turn) % ALL.len();
@@ -58,7 +56,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         aside(&format!(
             "         {alone:.3} s alone, {replicated:.3} s replicated, {loaded:.3} s with the target loaded, for 100,000"
         ));
-        if sample >= WARM_UPS {
+        if sample >= plan.tail_load_warm_ups {
             ratios.add(replicated / alone);
             shared.add(replicated / loaded);
             for (spread, cost) in costs.iter_mut().zip([alone, replicated, loaded]) {
