@@ -53,7 +53,7 @@ struct Applied {
 
 /// How long one look at the follower index's identity is good for. The engines create an index that is written to and
 /// not there, so an index deleted behind our back comes back empty, and only its identity tells.
-pub(crate) const SEEN: Duration = Duration::from_secs(1);
+const SEEN: Duration = Duration::from_secs(1);
 
 /// Settings or aliases that were refused are tried again after this.
 const AGAIN: Duration = Duration::from_secs(30);
@@ -115,21 +115,11 @@ impl MetadataSync {
         }
     }
 
-    /// Makes sure that the follower index is still the one that was made, before something is written to it: by a look that is
-    /// at most [`SEEN`] old.
+    /// Makes sure that the follower index is still the one that was made, before something is written to it.
     pub(crate) async fn still_there(&self, status: &ShardCell) -> Result<(), ShardFailure> {
-        self.seen_within(SEEN, status).await
-    }
-
-    /// Looks ahead of time, so that the next write finds the look young enough and does not wait for one.
-    pub(crate) async fn look_ahead(&self, status: &ShardCell) -> Result<(), ShardFailure> {
-        self.seen_within(SEEN / 2, status).await
-    }
-
-    async fn seen_within(&self, age: Duration, status: &ShardCell) -> Result<(), ShardFailure> {
         let mut applied = self.applied.lock().await;
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        while applied.seen.is_none_or(|at| at.elapsed() > age) {
+        while applied.seen.is_none_or(|at| at.elapsed() > SEEN) {
             match self.cluster.index_state(&self.follower_index).await {
                 Ok(state)
                     if state

@@ -14,5 +14,5 @@ mod task;
 
 pub(crate) use describe::{check, describe};
 pub(crate) use handle::{Command, IndexHandle};
-pub(crate) use metadata::{MetadataSync, SEEN};
+pub(crate) use metadata::MetadataSync;
 pub(crate) use task::{IndexTask, TaskContext};

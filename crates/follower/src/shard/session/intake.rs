@@ -6,14 +6,12 @@ use slipstream_model::{Change, Op, SeqNo};
 use slipstream_store::ShardStore;
 use slipstream_wire::{decode_batch, v1};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::ledger::Done;
 use super::super::{End, ShardContext};
 use super::Session;
 use crate::apply::{Applied, Portion, Write};
-use crate::index::SEEN;
 use crate::{blocking, metrics};
 
 impl Session<'_> {
@@ -26,9 +24,6 @@ impl Session<'_> {
         let (wire, versions) = (batch.block_zstd.len() as u64, batch.metadata.unwrap_or_default());
         // What the leader counts against the credit, so what is counted here.
         let bytes = batch.block_bytes;
-        self.last_batch = Instant::now();
-        self.look_ahead
-            .get_or_insert_with(|| Instant::now() + SEEN * 4 / 5);
         metrics::received(wire, bytes);
         self.context.status.received(bytes);
         self.account.received(bytes);

@@ -29,7 +29,6 @@ use super::{End, Route, ShardContext};
 use crate::apply::{Applied, Lane, Portion};
 use crate::blocking;
 use crate::budget::Account;
-use crate::index::SEEN;
 
 /// Portions waiting in one lane.
 const LANE_QUEUE: usize = 8;
@@ -50,9 +49,6 @@ const SAVE_WITHIN: Duration = Duration::from_millis(200);
 /// often where moving to one has not helped.
 const RECONSIDER: Duration = Duration::from_secs(15);
 
-/// A shard flows for this long after a batch.
-const FLOWS: Duration = Duration::from_secs(5);
-
 struct Session<'a> {
     context: &'a ShardContext,
     /// The agent that serves.
@@ -60,9 +56,6 @@ struct Session<'a> {
     /// When to look whether another agent should.
     reconsider: Option<Instant>,
     reconsider_every: Duration,
-    /// When the last batch came, and when to look after the follower index ahead of the next one.
-    last_batch: Instant,
-    look_ahead: Option<Instant>,
     progress: ShardProgress,
     /// When the place has to be stored, if it has moved since it was.
     unsaved: Option<Instant>,
@@ -159,7 +152,6 @@ impl Session<'_> {
                 () = cancel.cancelled() => return End::Cancelled,
                 () = at(self.unsaved) => self.save().await,
                 () = at(self.reconsider) => self.reconsider().await,
-                () = at(self.look_ahead) => self.look_ahead(cancel).await,
                 done = applied.recv() => match done {
                     Some(Ok(batch)) => self.portion_applied(batch).await,
                     Some(Err(error)) => Err(error.into()),
@@ -237,16 +229,6 @@ impl Session<'_> {
     /// Another agent may do better than one that reads by windows.
     fn served_by(&mut self, reader: &str) {
         self.reconsider = (reader == WINDOW).then(|| Instant::now() + self.reconsider_every);
-    }
-
-    /// A stream of single operations should not wait each time for a look at the follower index: while it flows, the look is
-    /// made between them.
-    async fn look_ahead(&mut self, cancel: &CancellationToken) -> Result<(), End> {
-        self.look_ahead = (self.last_batch.elapsed() < FLOWS).then(|| Instant::now() + SEEN * 4 / 5);
-        tokio::select! {
-            result = self.context.metadata.look_ahead(&self.context.status) => result.map_err(End::Final),
-            () = cancel.cancelled() => Err(End::Cancelled),
-        }
     }
 
     /// Moves on to another agent if that one stands beside a copy of the shard, as after a relocation.

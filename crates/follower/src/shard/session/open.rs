@@ -5,7 +5,7 @@ use std::time::Duration;
 use slipstream_model::GlobalCheckpoint;
 use slipstream_wire::v1;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
@@ -81,8 +81,6 @@ impl<'a> Session<'a> {
         let mut session = Session {
             context,
             agent: connected.agent,
-            last_batch: Instant::now(),
-            look_ahead: None,
             reconsider: None,
             reconsider_every: RECONSIDER,
             acknowledged: progress.checkpoint.get(),
