@@ -8,6 +8,7 @@ use slipstream_model::{Checkpoint, GlobalCheckpoint, HistoryUuid, IndexName, Ind
 
 use crate::client::{Call, Cluster};
 use crate::error::{ErrorKind, Result};
+use crate::shards::{CopyAnswer, StatsAnswer};
 
 /// The node that answers this client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,62 +49,10 @@ pub struct ShardCopy {
     pub max_seq_no: Checkpoint,
 }
 
-#[derive(Deserialize)]
-struct StatsAnswer {
-    #[serde(default)]
-    indices: BTreeMap<String, IndexAnswer>,
-}
-
-#[derive(Deserialize)]
-struct IndexAnswer {
-    uuid: String,
-    #[serde(default)]
-    shards: BTreeMap<u32, Vec<CopyAnswer>>,
-}
-
-#[derive(Deserialize)]
-struct CopyAnswer {
-    routing: RoutingAnswer,
-    seq_no: Option<SeqNoAnswer>,
-    commit: Option<CommitAnswer>,
-    shard_path: Option<PathAnswer>,
-}
-
-#[derive(Deserialize)]
-struct RoutingAnswer {
-    state: String,
-    primary: bool,
-    node: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SeqNoAnswer {
-    max_seq_no: i64,
-    global_checkpoint: i64,
-}
-
-#[derive(Deserialize)]
-struct CommitAnswer {
-    user_data: UserDataAnswer,
-}
-
-#[derive(Deserialize)]
-struct UserDataAnswer {
-    history_uuid: String,
-    #[serde(default)]
-    translog_uuid: String,
-}
-
-#[derive(Deserialize)]
-struct PathAnswer {
-    #[serde(default)]
-    data_path: String,
-}
-
 impl CopyAnswer {
     /// A copy that serves; what is still recovering has no history of its own yet.
     fn into_copy(self) -> Option<ShardCopy> {
-        if !matches!(self.routing.state.as_str(), "STARTED" | "RELOCATING") {
+        if !self.serves() {
             return None;
         }
         let (seq_no, user_data) = (self.seq_no?, self.commit?.user_data);

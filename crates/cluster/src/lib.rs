@@ -18,6 +18,7 @@ mod pages;
 mod path;
 mod scan;
 mod searcher;
+mod shards;
 mod slicer;
 mod state;
 mod stats;

@@ -9,6 +9,7 @@ use slipstream_model::{Checkpoint, GlobalCheckpoint, HistoryUuid, IndexName, Ind
 use crate::answer::Refusal;
 use crate::client::{Call, Cluster};
 use crate::error::{ErrorKind, Result};
+use crate::shards::{CopyAnswer, StatsAnswer};
 
 /// Engines take 4 KiB of request line; names are asked for in portions below that.
 const NAMES_IN_A_REQUEST: usize = 2_500;
@@ -39,63 +40,10 @@ pub struct ShardSeqStats {
     pub refreshes: u64,
 }
 
-#[derive(Deserialize)]
-struct StatsAnswer {
-    #[serde(default)]
-    indices: BTreeMap<String, IndexAnswer>,
-}
-
-#[derive(Deserialize)]
-struct IndexAnswer {
-    uuid: String,
-    #[serde(default)]
-    shards: BTreeMap<u32, Vec<CopyAnswer>>,
-}
-
-#[derive(Deserialize)]
-struct CopyAnswer {
-    routing: RoutingAnswer,
-    seq_no: Option<SeqNoAnswer>,
-    commit: Option<CommitAnswer>,
-    #[serde(default)]
-    refresh: RefreshAnswer,
-}
-
-#[derive(Deserialize)]
-struct RoutingAnswer {
-    state: String,
-    primary: bool,
-    node: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SeqNoAnswer {
-    max_seq_no: i64,
-    local_checkpoint: i64,
-    global_checkpoint: i64,
-}
-
-#[derive(Deserialize)]
-struct CommitAnswer {
-    user_data: UserDataAnswer,
-}
-
-#[derive(Deserialize)]
-struct UserDataAnswer {
-    history_uuid: String,
-}
-
-#[derive(Deserialize, Default)]
-struct RefreshAnswer {
-    #[serde(default)]
-    total: u64,
-    external_total: Option<u64>,
-}
-
 impl CopyAnswer {
     /// The numbers of a copy that is a primary in charge.
     fn into_stats(self) -> Option<ShardSeqStats> {
-        if !self.routing.primary || !matches!(self.routing.state.as_str(), "STARTED" | "RELOCATING") {
+        if !self.routing.primary || !self.serves() {
             return None;
         }
         let seq_no = self.seq_no?;

@@ -4,7 +4,7 @@
 //! zero only when the durable checkpoint has caught up.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use slipstream_model::{Checkpoint, ShardKey};
@@ -57,7 +57,7 @@ impl ShardCell {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock(&self.state)
     }
 
     /// The leader has acknowledged up to `checkpoint`; the newest of it has been waiting for `pending`.

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde_json::json;
 use slipstream_follower::{IndexStatus, Leaders, ShardStatus};
-use slipstream_model::Phase;
+use slipstream_model::{Phase, words};
 
 use crate::error::ApiError;
 use crate::status::scanned_ratio;
@@ -101,7 +101,7 @@ fn row(page: &mut String, index: &IndexStatus) {
         (phase, _) => phase.to_string(),
     };
     let lag = if index.phase == Phase::Syncing {
-        words(lag)
+        words::lag(lag)
     } else {
         "–".to_owned()
     };
@@ -120,14 +120,6 @@ fn row(page: &mut String, index: &IndexStatus) {
         readers(&index.shards),
         notes.join("<br>"),
     );
-}
-
-fn words(lag_seconds: f64) -> String {
-    if lag_seconds < 1.0 {
-        format!("{:.0} ms", lag_seconds * 1000.0)
-    } else {
-        format!("{lag_seconds:.1} s")
-    }
 }
 
 /// Which readers serve how many shards; why, in small print.
@@ -188,13 +180,6 @@ mod tests {
             bytes_read: 0,
             retries: 0,
         }
-    }
-
-    #[test]
-    fn lag_is_told_in_the_unit_that_says_something() {
-        assert_eq!(words(0.0), "0 ms");
-        assert_eq!(words(0.0049), "5 ms");
-        assert_eq!(words(12.34), "12.3 s");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How an error is told to people.
+//! How errors and times are told to people.
 
 use std::error::Error;
 
@@ -16,6 +16,15 @@ pub fn chain(error: &dyn Error) -> String {
         source = cause.source();
     }
     text
+}
+
+/// A lag in the unit that says something.
+pub fn lag(seconds: f64) -> String {
+    if seconds < 1.0 {
+        format!("{:.0} ms", seconds * 1000.0)
+    } else {
+        format!("{seconds:.1} s")
+    }
 }
 
 #[cfg(test)]
@@ -37,6 +46,13 @@ mod tests {
         fn source(&self) -> Option<&(dyn Error + 'static)> {
             Some(&self.1)
         }
+    }
+
+    #[test]
+    fn lag_is_told_in_the_unit_that_says_something() {
+        assert_eq!(lag(0.0), "0 ms");
+        assert_eq!(lag(0.0049), "5 ms");
+        assert_eq!(lag(12.34), "12.3 s");
     }
 
     #[test]

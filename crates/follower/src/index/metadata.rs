@@ -7,7 +7,7 @@
 //! A mapping that the target refuses ends the index: writing on would let the target guess types. Settings and aliases
 //! that it refuses are reported and tried again, for no document depends on them.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -22,6 +22,7 @@ use super::describe::{DescribeError, Description, describe};
 use super::settings;
 use crate::backoff::Backoff;
 use crate::leaders::LeaderBook;
+use crate::lock;
 use crate::shard::ShardFailure;
 use crate::status::ShardCell;
 
@@ -96,10 +97,7 @@ impl MetadataSync {
 
     /// What an operator should know about the follower index's metadata.
     pub(crate) fn warnings(&self) -> Vec<String> {
-        self.warnings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.warnings).clone()
     }
 
     /// How documents are spread over shards; known to whoever has [ensured](Self::ensure) anything.
@@ -108,7 +106,7 @@ impl MetadataSync {
     }
 
     fn warn(&self, warning: String) {
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warnings = lock(&self.warnings);
         if !warnings.contains(&warning) {
             tracing::warn!(index = %self.follower_index, warning, "metadata differs");
             warnings.push(warning);
@@ -202,10 +200,7 @@ impl MetadataSync {
                 .await
                 .map_err(|e| self.target(&e))?;
         }
-        self.warnings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        lock(&self.warnings).clear();
         let mut settings = None;
         if !same_json(leader.mapping.get(), target.mapping.get()) {
             settings = self.apply_mapping(&leader, &target.settings).await?;

@@ -5,7 +5,7 @@
 //! operator registered by mistake, are never used.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -258,7 +258,7 @@ impl Agents {
     }
 
     fn memory(&self) -> MutexGuard<'_, Vec<Memory>> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::lock(&self.memory)
     }
 }
 

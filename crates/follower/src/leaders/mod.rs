@@ -13,7 +13,7 @@ mod shared;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use slipstream_model::ShardKey;
@@ -32,6 +32,7 @@ use self::choice::Holders;
 use self::placement::Placements;
 use self::shared::Asker;
 use crate::control::Leaders;
+use crate::lock;
 
 /// How old what [`LeaderLink::better_agent`] goes by may be: nothing is lost meanwhile, and however many sessions ask,
 /// each agent is bothered four times a minute.
@@ -105,31 +106,24 @@ impl LeaderBook {
 
     /// All leaders; the configuration wins over what was registered under the same alias.
     pub(crate) fn all(&self) -> Leaders {
-        let mut all = self
-            .registered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let mut all = lock(&self.registered).clone();
         all.extend(self.configured.clone());
         all
     }
 
     /// Changes a registration; `None` forgets it. New sessions go by it, running ones when they reconnect.
     pub(crate) fn set(&self, alias: &str, agents: Option<Vec<String>>) {
-        let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registered = lock(&self.registered);
         match agents {
             Some(agents) => registered.insert(alias.to_owned(), agents),
             None => registered.remove(alias),
         };
-        self.connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(alias);
+        lock(&self.connections).remove(alias);
     }
 
     /// The link to a leader, shared by everything that follows it.
     pub(crate) fn link(&self, alias: &str) -> Result<Arc<LeaderLink>, LeaderError> {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut connections = lock(&self.connections);
         if let Some(link) = connections.get(alias) {
             return Ok(Arc::clone(link));
         }

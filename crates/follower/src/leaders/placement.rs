@@ -3,7 +3,7 @@
 //! Placement only makes the choice better. Where no agent tells, in a few seconds, sessions go on without.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use slipstream_model::{IndexName, ShardId};
@@ -39,7 +39,7 @@ impl Placements {
     }
 
     fn slot(&self, index: &IndexName) -> Arc<Slot> {
-        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = crate::lock(&self.0);
         if let Some(slot) = slots.get(index) {
             return Arc::clone(slot);
         }

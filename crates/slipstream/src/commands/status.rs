@@ -5,6 +5,7 @@ use std::time::Duration;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde_json::Value;
+use slipstream_model::words;
 
 use crate::cli::StatusArgs;
 use crate::client::{Gateway, Index, Shard, read_index};
@@ -93,7 +94,7 @@ fn all(indices: &[Index]) -> String {
             format!("{}:{}", index.leader_alias, index.leader_index),
             index.phase.clone(),
             if index.phase == "SYNCING" {
-                seconds(lag)
+                words::lag(lag)
             } else {
                 "-".to_owned()
             },
@@ -139,7 +140,7 @@ fn one(index: &Index) -> String {
                 shard.leader_checkpoint.to_string(),
                 shard.follower_checkpoint.to_string(),
                 copied(shard),
-                seconds(shard.lag_seconds),
+                words::lag(shard.lag_seconds),
                 shard.operations_written.to_string(),
                 shard.retries.to_string(),
                 shard.reader.clone().unwrap_or_else(|| "-".to_owned()),
@@ -179,13 +180,6 @@ fn copied(shard: &Shard) -> String {
             format!("{:.0} %", ratio.clamp(0.0, 1.0) * 100.0)
         }
     }
-}
-
-fn seconds(lag: f64) -> String {
-    if lag < 1.0 {
-        return format!("{:.0} ms", lag * 1000.0);
-    }
-    format!("{lag:.1} s")
 }
 
 #[cfg(test)]

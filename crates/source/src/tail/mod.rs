@@ -284,9 +284,10 @@ impl Tail {
         let Some(last) = ops.last().map(|op| op.seq_no.as_checkpoint()) else {
             return Ok(());
         };
-        let (watch, index) = (self.tails.0.watch.clone(), self.start.shard.index.clone());
         let mapping = self.metadata.mapping;
-        let familiar = self.asked.is_some() && watch.familiar(&index, |fields| fields.knows(mapping, &ops));
+        let knows = |fields: &mut Familiar| fields.knows(mapping, &ops);
+        let index = &self.start.shard.index;
+        let familiar = self.asked.is_some() && self.tails.0.watch.familiar(index, knows);
         if !familiar && !self.covered {
             // Asked for after the operations were seen: whatever mapping they needed, this node had it before it wrote them to
             // its translog.
@@ -297,9 +298,10 @@ impl Tail {
                 return Ok(());
             }
         }
-        if self.covered {
+        if !familiar {
             let mapping = self.metadata.mapping;
-            watch.familiar(&index, |fields| fields.learn(mapping, &ops));
+            let learn = |fields: &mut Familiar| fields.learn(mapping, &ops);
+            self.tails.0.watch.familiar(&self.start.shard.index, learn);
         }
         link.send_ops(ops, self.metadata).await?;
         self.emitted = last;
