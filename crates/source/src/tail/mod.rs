@@ -92,6 +92,9 @@ pub(crate) struct Tail {
     /// Under this term the copy was known to be of this history.
     vouched: PrimaryTerm,
     nudge: Nudge,
+    /// The highest sequence number that the engine told of; `None` once settings have changed since it was asked. An engine
+    /// may keep operations back from its files: see [`Tail::raise_if_stuck`].
+    told: Option<Checkpoint>,
     metadata: MetadataVersions,
     last_pulse: Option<Instant>,
     /// When the node was last known to belong to its cluster.
@@ -187,6 +190,7 @@ impl Tail {
             // Nothing is known of any term before the first look after this: the copy was asked about earlier.
             vouched: PrimaryTerm(0),
             nudge: Nudge::default(),
+            told: Some(located.max_seq_no),
             metadata: MetadataVersions::default(),
             last_pulse: None,
             belonged: Instant::now(),
@@ -224,7 +228,7 @@ impl Tail {
             && stamp.is_some()
             && stamp == self.stamp
             && self.emitted == self.sealed
-            && !self.files().is_behind()
+            && !self.is_behind()
         {
             self.pulse(link).await?;
             return self.wait(link).await;
@@ -332,7 +336,7 @@ impl Tail {
         let quiet = self.last_change.elapsed() > QUIET;
         let again = match (self.is_told(), quiet) {
             _ if self.emitted > self.sealed => SEAL_EVERY,
-            _ if self.files().is_behind() => LOOK_BEHIND,
+            _ if self.is_behind() => LOOK_BEHIND,
             (true, false) => LOOK_AGAIN,
             (true, true) => LOOK_AGAIN_QUIET,
             (false, false) => LOOK_UNTOLD,

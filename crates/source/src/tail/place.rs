@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use slipstream_cluster::{ErrorKind, LocalNode, ShardCopy};
-use slipstream_model::HistoryUuid;
+use slipstream_model::{Checkpoint, HistoryUuid};
 use tokio::time::{Duration, Instant};
 
 use super::blocking;
@@ -44,6 +44,7 @@ pub(super) struct Located {
     pub(super) translog_uuid: String,
     pub(super) history: HistoryUuid,
     pub(super) primary: bool,
+    pub(super) max_seq_no: Checkpoint,
     pub(super) node: LocalNode,
 }
 
@@ -160,6 +161,7 @@ impl Places {
             translog_uuid: copy.translog_uuid,
             history: copy.history_uuid,
             primary: copy.primary,
+            max_seq_no: copy.max_seq_no,
             node,
         })
     }

@@ -2,7 +2,7 @@
 //! belongs to the cluster, under which metadata operations were indexed, and what a quiet copy has acknowledged. And what the
 //! follower is told of it.
 
-use slipstream_cluster::ClusterError;
+use slipstream_cluster::{ClusterError, MetadataVersions};
 use slipstream_model::{Checkpoint, GlobalCheckpoint};
 use tokio::time::{Duration, Instant};
 
@@ -60,6 +60,9 @@ impl Tail {
         }
         let (before, now) = (self.metadata, state.versions);
         self.metadata = now;
+        if before != MetadataVersions::default() && before.settings != now.settings {
+            self.told = None;
+        }
         // Aliases have no part in indexing.
         if self.emitted > self.sealed && (before.mapping, before.settings) != (now.mapping, now.settings) {
             tracing::debug!(shard = %self.start.shard, "metadata changed, sending again what was not sealed");
@@ -108,25 +111,37 @@ impl Tail {
         Ok(())
     }
 
-    /// Operations that were seen and stay unacknowledged: asks this very copy what it has acknowledged, and the leader for
-    /// what moves it. Under `async` durability the file may stay behind for 30 s after the last write of a burst.
+    /// Whether the copy has operations that cannot be emitted yet, as far as is known.
+    pub(super) fn is_behind(&self) -> bool {
+        self.told.is_none_or(|told| told > self.emitted) || self.files().is_behind()
+    }
+
+    /// Operations that are there and stay unacknowledged: asks this very copy what it has acknowledged, and the leader for
+    /// what moves it. Under `async` durability the file may stay behind for 30 s after the last write of a burst. And where
+    /// the index was switched from `async` to `request` right after its last write, that write stays in the engine's memory,
+    /// and no file tells of it: so a copy is asked for its highest sequence number whenever settings have changed.
     pub(super) async fn raise_if_stuck(&mut self) -> Result<(), End> {
-        let (behind, known, term) = {
-            let files = self.files();
-            (files.is_behind(), files.global_checkpoint(), files.term())
-        };
-        if !behind {
+        if self.told.is_none() {
+            let (_, copy) = self.tails.0.places.copy(&self.start).await?;
+            self.told = Some(copy.max_seq_no);
+        }
+        if !self.is_behind() {
             self.nudge.caught_up();
             return Ok(());
         }
+        let (known, term) = {
+            let files = self.files();
+            (files.global_checkpoint(), files.term())
+        };
         let stands = GlobalCheckpoint(Checkpoint::new(known));
         let Some(push) = self.nudge.behind(stands, Instant::now()) else {
             return Ok(());
         };
         let (_, copy) = self.tails.0.places.copy(&self.start).await?;
-        let told = copy.global_checkpoint.0.get();
-        if told > known {
-            self.files().raise(told, term);
+        self.told = Some(copy.max_seq_no);
+        let acknowledged = copy.global_checkpoint.0.get();
+        if acknowledged > known {
+            self.files().raise(acknowledged, term);
             return Ok(());
         }
         let (cluster, index) = (self.tails.0.watch.cluster(), &self.start.shard.index);

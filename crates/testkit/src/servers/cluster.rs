@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Release, Server, ServerConfig, SkipOrError};
 use crate::client::{Es, eventually};
@@ -102,24 +102,46 @@ impl Cluster {
         let client = self.client();
         eventually("the primary has moved", Duration::from_mins(2), async || {
             self.wait_for_green(index).await;
-            let from = self.primary_of(index, shard).await;
-            let Some(from) = from.filter(|from| *from != to) else {
-                return if from == Some(to) {
-                    Ok(())
-                } else {
-                    Err("there is none".to_owned())
-                };
-            };
-            // Cancelling the primary's allocation promotes a replica, of several whichever the cluster likes, and rebuilds
-            // the cancelled copy from it.
-            let command = json!({"commands": [{"cancel": {
-                "index": index, "shard": shard, "node": self.nodes[from].node_name(), "allow_primary": true,
-            }}]});
-            let (status, answer) = client.post("/_cluster/reroute", &command).await;
+            match self.primary_of(index, shard).await {
+                Some(from) if from == to => return Ok(()),
+                Some(_) => {}
+                None => return Err("there is none".to_owned()),
+            }
+            let (status, answer) = client
+                .post("/_cluster/reroute", &self.promotion(index, shard, to).await)
+                .await;
             assert_eq!(status, 200, "moving the primary of [{index}][{shard}]: {answer}");
-            Err(format!("it was on node {from}"))
+            Err("the cluster was asked".to_owned())
         })
         .await;
         self.wait_for_green(index).await;
+    }
+
+    /// The commands that leave node `to` the only copy to promote. Cancelling the primary's allocation alone promotes
+    /// whichever replica the cluster likes, and it can like the same two in turn for ever. Cancelled copies are rebuilt.
+    async fn promotion(&self, index: &str, shard: u32, to: usize) -> Value {
+        let (_, copies) = self
+            .client()
+            .get(&format!("/_cat/shards/{index}?format=json"))
+            .await;
+        let shard_text = shard.to_string();
+        let to = self.nodes[to].node_name();
+        let mut others: Vec<&Value> = copies
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|copy| copy["shard"] == shard_text.as_str() && copy["node"] != to)
+            .collect();
+        // The primary last: its cancellation promotes at once.
+        others.sort_by_key(|copy| copy["prirep"] == "p");
+        let commands: Vec<Value> = others
+            .into_iter()
+            .map(|copy| {
+                json!({ "cancel": {
+                    "index": index, "shard": shard, "node": copy["node"], "allow_primary": true,
+                }})
+            })
+            .collect();
+        json!({ "commands": commands })
     }
 }
