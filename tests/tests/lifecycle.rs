@@ -47,6 +47,16 @@ async fn start_stop_pause_and_resume_in_the_middle_of_writes() {
         .put("/copy-a/_doc/mine", &json!({ "mine": true }))
         .await;
     assert_eq!(status, 201, "a stopped index takes writes: {answer}");
+    // Two copies of an index cannot both be the write index of its alias: the second gets it once the first gives it up.
+    let target = pair.target.client();
+    let (_, held) = target.get("/copy-a/_alias").await;
+    for alias in held["copy-a"]["aliases"]
+        .as_object()
+        .into_iter()
+        .flat_map(|held| held.keys())
+    {
+        assert_eq!(target.delete(&format!("/copy-a/_alias/{alias}")).await.0, 200);
+    }
 
     writers.stop().await;
     pair.wait_until_equal("busy", "copy-b", LONG).await;

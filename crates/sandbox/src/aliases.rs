@@ -1,5 +1,7 @@
 //! Aliases: other names for indices, with a filter for searches and a routing for both searches and writes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::call::{Call, Reply};
@@ -132,6 +134,7 @@ fn apply(cluster: &Cluster, actions: Vec<Action>) -> ApiResult<()> {
                 .check(Access::DeleteIndex, &index.name)?,
         }
     }
+    refuse_second_write_indices(cluster, &actions)?;
     for action in actions {
         match action {
             Action::Add(index, name, definition) => {
@@ -139,6 +142,47 @@ fn apply(cluster: &Cluster, actions: Vec<Action>) -> ApiResult<()> {
             }
             Action::Remove(index, name) => change(cluster, &index, |aliases| aliases.remove(&name))?,
             Action::RemoveIndex(index) => cluster.remove(&index)?,
+        }
+    }
+    Ok(())
+}
+
+/// One index behind an alias may take its writes. The engines call another one an illegal state, and answer 500.
+fn refuse_second_write_indices(cluster: &Cluster, actions: &[Action]) -> ApiResult<()> {
+    let mut held: BTreeMap<String, BTreeMap<String, Value>> = BTreeMap::new();
+    for index in cluster.indices() {
+        for (alias, definition) in &index.lock().aliases {
+            let holders = held.entry(alias.clone()).or_default();
+            holders.insert(index.name.clone(), definition.clone());
+        }
+    }
+    for action in actions {
+        match action {
+            Action::Add(index, alias, definition) => {
+                let holders = held.entry(alias.clone()).or_default();
+                holders.insert(index.name.clone(), definition.clone());
+            }
+            Action::Remove(index, alias) => {
+                held.entry(alias.clone()).or_default().remove(&index.name);
+            }
+            Action::RemoveIndex(index) => held.values_mut().for_each(|holders| {
+                holders.remove(&index.name);
+            }),
+        }
+    }
+    for (alias, holders) in held {
+        let writes = |(_, definition): &(&String, &Value)| definition["is_write_index"] == true;
+        let writers: Vec<&str> = holders
+            .iter()
+            .filter(writes)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if writers.len() > 1 {
+            let reason = format!(
+                "alias [{alias}] has more than one write index [{}]",
+                writers.join(",")
+            );
+            return Err(ApiError::new(500, "illegal_state_exception", reason));
         }
     }
     Ok(())

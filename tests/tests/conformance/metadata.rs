@@ -12,6 +12,7 @@ cases![
     static_settings_wait_for_a_closed_index,
     aliases_have_filters_and_routing,
     aliases_come_and_go_together,
+    an_alias_has_one_write_index,
     a_closed_index_answers_nothing,
     blocks_block,
     names_follow_rules,
@@ -150,6 +151,27 @@ async fn aliases_have_filters_and_routing(c: Arc<Context>) {
     assert_eq!(c.es.get(&format!("/{alias}/_count")).await.1["count"], 1);
     assert_eq!(c.get("/_count").await.1["count"], 2);
     assert_eq!(c.state().await["aliases"], json!([alias]));
+}
+
+async fn an_alias_has_one_write_index(c: Arc<Context>) {
+    c.create_plain().await;
+    let (other, alias) = (format!("{}-other", c.index), format!("{}-w", c.index));
+    assert_eq!(c.es.put(&format!("/{other}"), &json!({})).await.0, 200);
+    let add = |index: &str| json!({"add": {"index": index, "alias": alias, "is_write_index": true}});
+    let to = |actions: Value| json!({ "actions": actions });
+    let first = to(json!([add(&other)]));
+    assert_eq!(c.es.post("/_aliases", &first).await.0, 200);
+    let second = to(json!([add(&c.index), {"add": {"index": c.index, "alias": format!("{alias}-2")}}]));
+    let (status, answer) = c.es.post("/_aliases", &second).await;
+    assert_eq!((status, error_type(&answer)), (500, "illegal_state_exception"));
+    assert_eq!(
+        c.get("/_alias").await.1,
+        json!({&c.index: {"aliases": {}}}),
+        "all or none"
+    );
+    let moved = to(json!([{"remove": {"index": other, "alias": alias}}, add(&c.index)]));
+    assert_eq!(c.es.post("/_aliases", &moved).await.0, 200);
+    assert_eq!(c.es.delete(&format!("/{other}")).await.0, 200);
 }
 
 async fn aliases_come_and_go_together(c: Arc<Context>) {

@@ -212,6 +212,47 @@ async fn i7_a_limit_that_was_lowered_on_the_target_becomes_the_leaders_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_alias_that_another_index_writes_through_keeps_nothing_else_away() {
+    let world = World::start().await;
+    world.following().await;
+    world
+        .target
+        .put(
+            "/other",
+            &json!({ "aliases": { "writes": { "is_write_index": true } } }),
+        )
+        .await;
+    world
+        .leader
+        .put("/lead/_alias/writes", &json!({ "is_write_index": true }))
+        .await;
+    world.leader.put("/lead/_alias/reads", &json!({})).await;
+    world.leader.write("lead", 10..20).await;
+    eventually("the documents and the other alias arrive", SOON, async || {
+        let (_, held) = world.target.es.get("/f/_alias").await;
+        let count = world.target.count("f").await;
+        if count == 20 && held["f"]["aliases"]["reads"].is_object() {
+            Ok(())
+        } else {
+            Err(format!("{count} documents, {held}"))
+        }
+    })
+    .await;
+    let status = world.agents.status("f").await;
+    assert_eq!(status["status"], "SYNCING", "{status}");
+    let told = status["warnings"].to_string();
+    for words in [
+        "the target refuses the alias [writes]",
+        "more than one write index [f,other]",
+    ] {
+        assert!(told.contains(words), "`{words}` is not in: {status}");
+    }
+
+    world.target.delete("/other").await;
+    world.goes_on("lead", "f").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_is_away_when_the_agent_starts_is_named() {
     let mut world = World::prepare(Options::default()).await;
     world.target.down().await;

@@ -46,8 +46,8 @@ pub(crate) struct MetadataSync {
 struct Applied {
     /// What the target has; `None` until it was compared once in this life of the agent.
     versions: Option<v1::MetadataVersions>,
-    /// Settings or aliases were refused: when to try again.
-    again: Option<Instant>,
+    /// Settings or aliases were refused: when to try again, and how often that was so.
+    again: Option<(Instant, Backoff)>,
     /// When the follower index was last seen to be the one that was made.
     seen: Option<Instant>,
 }
@@ -56,8 +56,8 @@ struct Applied {
 /// not there, so an index deleted behind our back comes back empty, and only its identity tells.
 const SEEN: Duration = Duration::from_secs(1);
 
-/// Settings or aliases that were refused are tried again after this.
-const AGAIN: Duration = Duration::from_secs(30);
+/// Settings or aliases that were refused are tried again after this at first, and at most after this.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What stopped an application.
 enum Stop {
@@ -150,7 +150,10 @@ impl MetadataSync {
         let mut applied = self.applied.lock().await;
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
-            let retry = applied.again.is_some_and(|at| Instant::now() >= at);
+            let retry = applied
+                .again
+                .as_ref()
+                .is_some_and(|(at, _)| Instant::now() >= *at);
             if !retry && applied.versions.is_some_and(|have| covers(have, versions)) {
                 return Ok(());
             }
@@ -212,7 +215,11 @@ impl MetadataSync {
         let aliases = self.apply_aliases(&leader, &target.aliases).await?;
         let _ = self.routing.set(leader.routing());
         applied.versions = Some(leader.versions);
-        applied.again = (!settings || !aliases).then(|| Instant::now() + AGAIN);
+        let before = applied.again.take();
+        if !settings || !aliases {
+            let mut backoff = before.map_or_else(|| Backoff::new(AGAIN.0, AGAIN.1), |(_, backoff)| backoff);
+            applied.again = Some((Instant::now() + backoff.next(), backoff));
+        }
         tracing::info!(
             index = %self.follower_index,
             mapping = leader.versions.mapping,
@@ -287,23 +294,45 @@ impl MetadataSync {
             .filter(|name| !leader.aliases.contains_key(*name) || add.contains_key(*name))
             .cloned()
             .collect();
-        if add.is_empty() && remove.is_empty() {
+        if self.put_aliases(&add, &remove).await?.is_ok() {
             return Ok(true);
         }
+        // All or none, say the engines: so one by one, for one alias that clashes with another index (two write indices,
+        // say, which is how a roll-over passes by) must not keep the others away.
+        let mut names: Vec<&String> = add.keys().chain(&remove).collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut taken = true;
+        for name in names {
+            let add = add.get(name).map(|alias| (name.clone(), alias.clone()));
+            let gone = remove.contains(name).then(|| name.clone());
+            let put = self
+                .put_aliases(&add.into_iter().collect(), &Vec::from_iter(gone))
+                .await?;
+            if let Err(refusal) = put {
+                self.warn(format!(
+                    "the target refuses the alias [{name}] of the leader: {}",
+                    crate::chain(&refusal)
+                ));
+                taken = false;
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The inner error is a refusal.
+    async fn put_aliases(
+        &self,
+        add: &Map<String, Value>,
+        remove: &[String],
+    ) -> Result<Result<(), ClusterError>, Stop> {
         match self
             .cluster
-            .update_aliases(&self.follower_index, &add, &remove)
+            .update_aliases(&self.follower_index, add, remove)
             .await
         {
-            Ok(()) => Ok(true),
             Err(error) if error.is_transient() => Err(self.target(&error)),
-            Err(error) => {
-                self.warn(format!(
-                    "the target refuses aliases of the leader: {}",
-                    crate::chain(&error)
-                ));
-                Ok(false)
-            }
+            outcome => Ok(outcome),
         }
     }
 
