@@ -12,3 +12,4 @@
 pub mod agents;
 pub mod real;
 pub mod storm;
+pub mod world;

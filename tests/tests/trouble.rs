@@ -15,5 +15,3 @@ mod starting;
 mod strangers;
 #[path = "trouble/target.rs"]
 mod target;
-#[path = "trouble/world.rs"]
-mod world;

@@ -88,6 +88,10 @@ impl Refusal {
                 return ErrorKind::Incomplete;
             }
             Some("too_many_buckets_exception") => return ErrorKind::TooLarge,
+            // Answered with status 500 to a second write index of an alias: no trouble of theirs that would pass.
+            Some("illegal_state_exception") if self.reason.contains("write index") => {
+                return ErrorKind::BadRequest;
+            }
             _ => {}
         }
         match status {
@@ -201,6 +205,13 @@ mod tests {
         assert_eq!(
             kind(500, r#"{"error":{"type":"null_pointer_exception","reason":"x"}}"#),
             ErrorKind::Server
+        );
+        assert_eq!(
+            kind(
+                500,
+                r#"{"error":{"type":"illegal_state_exception","reason":"alias [a] has more than one write index [x,y]"}}"#
+            ),
+            ErrorKind::BadRequest
         );
         assert_eq!(kind(302, ""), ErrorKind::Protocol);
     }

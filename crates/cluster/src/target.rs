@@ -89,14 +89,9 @@ impl Cluster {
             actions.push(json!({ "add": action }));
         }
         let body = self.to_json(&json!({ "actions": actions }))?;
-        let call = Call::post("/_aliases", "").heavy().body(body, "application/json");
-        self.acknowledged(call).await.map(drop).map_err(|mut error| {
-            // What the engines answer, with status 500, to a second write index: no trouble of theirs that would pass.
-            if error.kind == ErrorKind::Server && error.engine_type() == Some("illegal_state_exception") {
-                error.kind = ErrorKind::BadRequest;
-            }
-            error
-        })
+        self.acknowledged(Call::post("/_aliases", "").heavy().body(body, "application/json"))
+            .await
+            .map(drop)
     }
 
     /// Closes an index and makes sure that it is closed.

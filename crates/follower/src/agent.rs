@@ -17,7 +17,7 @@ use crate::apply::Gate;
 use crate::budget::Budget;
 use crate::control::{ControlError, IndexStatus, Leaders, StartRequest};
 use crate::index::{Command, IndexHandle, IndexTask, TaskContext, check, describe};
-use crate::leaders::{LeaderBook, LeaderError};
+use crate::leaders::{LeaderBook, LeaderError, LeaderLink};
 use crate::{FollowerConfig, lock};
 
 /// How long a request waits for its index task; the task goes on all the same.
@@ -209,6 +209,15 @@ impl Agent {
         self.context.leaders.all()
     }
 
+    /// The link to a leader.
+    pub(crate) fn leader(&self, alias: &str) -> Result<Arc<LeaderLink>, LeaderError> {
+        self.context.leaders.link(alias)
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.context.store
+    }
+
     pub(crate) fn cluster(&self) -> &Cluster {
         &self.context.cluster
     }
@@ -231,7 +240,8 @@ impl Drop for Starting<'_> {
     }
 }
 
-fn now_millis() -> u64 {
+/// Now, in milliseconds since the Unix epoch.
+pub(crate) fn now_millis() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)

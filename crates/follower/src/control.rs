@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use slipstream_model::settings::Settings;
-use slipstream_model::{IndexName, Phase, Reason};
+use slipstream_model::{IndexName, Pattern, Phase, Reason};
 use thiserror::Error;
 
 /// A request to follow an index.
@@ -21,6 +21,59 @@ pub struct StartRequest {
     pub leader_index: IndexName,
     /// Index settings that differ from the leader's on purpose; flat, with `index.` prefix.
     pub overrides: Settings,
+}
+
+/// A request for a rule that follows a leader's indices by their names.
+#[derive(Debug, Clone)]
+pub struct RuleRequest {
+    /// A registered leader.
+    pub leader_alias: String,
+    /// The rule's name, unique within the leader.
+    pub name: String,
+    /// The indices that it takes.
+    pub pattern: Pattern,
+    /// Of those, the ones that it leaves.
+    pub exclude: Vec<Pattern>,
+    /// Name of a follower index, with `{{leader_index}}` for the leader's; `None` for that name itself.
+    pub follower_index_pattern: Option<String>,
+    /// Index settings of the followers that differ from the leader's on purpose; flat, with `index.` prefix.
+    pub overrides: Settings,
+}
+
+/// What a rule has done since the agent started.
+#[derive(Debug, Clone, Serialize)]
+pub struct RuleStatus {
+    /// The rule's name.
+    pub name: String,
+    /// The leader that it looks at.
+    pub leader_alias: String,
+    /// The indices that it takes.
+    pub pattern: String,
+    /// Of those, the ones that it leaves.
+    pub exclude: Vec<String>,
+    /// How followers are called.
+    pub follower_index_pattern: String,
+    /// Indices that it started.
+    pub started: u64,
+    /// Starts that failed, repeated ones included.
+    pub failed_starts: u64,
+    /// Times that the leader could not be asked for its indices.
+    pub failed_leader_calls: u64,
+    /// Why it cannot be asked now.
+    pub leader_error: Option<String>,
+    /// What could not be started and will be tried again.
+    pub failed_indices: Vec<FailedStart>,
+    /// When it last looked, in milliseconds since 1970; 0 before the first time.
+    pub looked_at_millis: u64,
+}
+
+/// An index that a rule could not start.
+#[derive(Debug, Clone, Serialize)]
+pub struct FailedStart {
+    /// The index of the leader.
+    pub leader_index: IndexName,
+    /// Why.
+    pub reason: String,
 }
 
 /// Where one following index stands. Everything in it is true at the time of the answer.
@@ -63,12 +116,22 @@ pub struct ShardStatus {
     pub reader: Option<String>,
     /// Age of the oldest acknowledged leader operation that is not yet readable on the target, in seconds.
     pub lag_seconds: f64,
+    /// Operations received since the agent started.
+    pub operations_read: u64,
+    /// Of those, the ones that the leader agent read from a translog.
+    pub operations_read_translog: u64,
     /// Operations applied since the agent started.
     pub operations_written: u64,
     /// Bytes of operations received since the agent started.
     pub bytes_read: u64,
+    /// Streams from the leader that broke or were refused, and were opened again.
+    pub failed_reads: u64,
     /// Bulk requests or items that the target turned away and that were tried again.
     pub retries: u64,
+    /// Of those, the ones that the target had no room for.
+    pub throttled: u64,
+    /// Time that bulk requests took, all lanes together, in milliseconds.
+    pub write_millis: u64,
 }
 
 /// Why a request was refused.
@@ -105,6 +168,30 @@ pub enum ControlError {
         alias: String,
         /// One of the indices that follow it.
         index: IndexName,
+    },
+    /// There is a rule of that name.
+    #[error("autofollow rule [{name}] for leader [{alias}] exists already: delete it first to change it")]
+    RuleExists {
+        /// The leader's alias.
+        alias: String,
+        /// The rule's name.
+        name: String,
+    },
+    /// There is none.
+    #[error("Autofollow replication rule {alias}:{name} does not exist")]
+    NoSuchRule {
+        /// The leader's alias.
+        alias: String,
+        /// The rule's name.
+        name: String,
+    },
+    /// An alias is still used by a rule.
+    #[error("leader [{alias}] is still used by the autofollow rule [{name}]: delete that first")]
+    LeaderInUseByRule {
+        /// The alias.
+        alias: String,
+        /// The rule's name.
+        name: String,
     },
     /// The leader or the target did not answer; trying again may help.
     #[error("{0}")]

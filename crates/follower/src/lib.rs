@@ -5,6 +5,7 @@
 
 mod agent;
 mod apply;
+mod autofollow;
 mod backoff;
 mod budget;
 pub mod control;
@@ -17,6 +18,7 @@ mod status;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipstream_cluster::Cluster;
+use slipstream_model::settings::Settings;
 use slipstream_model::words::chain;
 use slipstream_model::{IndexName, Reason};
 use slipstream_store::{Store, StoreError};
@@ -24,9 +26,12 @@ use slipstream_wire::tls::ClientTls;
 use tokio_util::sync::CancellationToken;
 
 use crate::agent::Agent;
+use crate::autofollow::AutoFollow;
 use crate::index::Command;
 
-pub use control::{ControlError, IndexStatus, Leaders, ShardStatus, StartRequest};
+pub use control::{
+    ControlError, FailedStart, IndexStatus, Leaders, RuleRequest, RuleStatus, ShardStatus, StartRequest,
+};
 
 /// How the agent works; the limits of its memory and its pace.
 #[derive(Debug, Clone)]
@@ -41,7 +46,10 @@ pub struct FollowerConfig {
 
 /// The follower agent. Cheap to clone; all clones are the same agent.
 #[derive(Clone)]
-pub struct Follower(Arc<Agent>);
+pub struct Follower {
+    agent: Arc<Agent>,
+    autofollow: Arc<AutoFollow>,
+}
 
 impl Follower {
     /// Starts the agent, which goes on with every index that the store knows. `leaders` come from the configuration and
@@ -54,67 +62,102 @@ impl Follower {
         config: FollowerConfig,
         shutdown: CancellationToken,
     ) -> Result<Follower, ControlError> {
-        Ok(Follower(Arc::new(
-            Agent::start(cluster, store, tls, leaders, &config, shutdown).await?,
-        )))
+        let agent = Agent::start(cluster, store, tls, leaders, &config, shutdown.clone()).await?;
+        let agent = Arc::new(agent);
+        let autofollow = AutoFollow::start(Arc::clone(&agent), shutdown).await?;
+        Ok(Follower {
+            agent,
+            autofollow: Arc::new(autofollow),
+        })
     }
 
     /// Starts following. Returns once the follower index exists and the bootstrap runs.
     pub async fn start(&self, request: StartRequest) -> Result<(), ControlError> {
-        self.0.follow(request).await
+        self.agent.follow(request).await
     }
 
     /// Ends following: the index becomes an ordinary one, with its held-back settings put back.
     pub async fn stop(&self, index: &IndexName) -> Result<(), ControlError> {
-        self.0.command(index, Command::Stop).await
+        self.agent.command(index, Command::Stop).await
     }
 
     /// Holds an index where it is; `reason` is shown by status.
     pub async fn pause(&self, index: &IndexName, reason: Option<String>) -> Result<(), ControlError> {
         let reason = Reason::new(reason.unwrap_or_default());
-        self.0.command(index, |reply| Command::Pause(reason, reply)).await
+        self.agent
+            .command(index, |reply| Command::Pause(reason, reply))
+            .await
     }
 
     /// Goes on with a paused or failed index. Where a shard's history had changed on the leader, resuming is the
     /// operator's word to read everything again over what is there.
     pub async fn resume(&self, index: &IndexName) -> Result<(), ControlError> {
-        self.0.command(index, Command::Resume).await
+        self.agent.command(index, Command::Resume).await
+    }
+
+    /// Replaces the settings that an index has otherwise than its leader. In force soon after.
+    pub async fn update(&self, index: &IndexName, overrides: Settings) -> Result<(), ControlError> {
+        self.agent
+            .command(index, |reply| Command::Update(overrides, reply))
+            .await
+    }
+
+    /// Makes a rule that follows a leader's indices by their names.
+    pub async fn add_rule(&self, request: RuleRequest) -> Result<(), ControlError> {
+        self.autofollow.add(request).await
+    }
+
+    /// Ends a rule. What it has started goes on.
+    pub async fn remove_rule(&self, leader_alias: &str, name: &str) -> Result<(), ControlError> {
+        self.autofollow.remove(leader_alias, name).await
+    }
+
+    /// All rules, by leader and name.
+    pub fn rules(&self) -> Vec<RuleStatus> {
+        self.autofollow.list()
     }
 
     /// Where an index stands; `None` if it does not follow.
     pub fn status(&self, index: &IndexName) -> Option<IndexStatus> {
-        self.0.status(index)
+        self.agent.status(index)
     }
 
     /// All following indices, by name.
     pub fn list(&self) -> Vec<IndexStatus> {
-        self.0.list()
+        self.agent.list()
     }
 
     /// Registers a leader: addresses of its agents, `host:port`.
     pub async fn register_leader(&self, alias: &str, agents: Vec<String>) -> Result<(), ControlError> {
-        self.0.set_leader(alias, Some(agents)).await
+        self.agent.set_leader(alias, Some(agents)).await
     }
 
     /// Forgets a registered leader.
     pub async fn remove_leader(&self, alias: &str) -> Result<(), ControlError> {
-        self.0.set_leader(alias, None).await
+        if let Some(name) = self.autofollow.user_of(alias) {
+            return Err(ControlError::LeaderInUseByRule {
+                alias: alias.to_owned(),
+                name,
+            });
+        }
+        self.agent.set_leader(alias, None).await
     }
 
     /// All leaders.
     pub fn leaders(&self) -> Leaders {
-        self.0.leaders()
+        self.agent.leaders()
     }
 
     /// The target cluster.
     pub fn cluster(&self) -> &Cluster {
-        self.0.cluster()
+        self.agent.cluster()
     }
 
     /// Waits until all tasks have ended and stored their places. Call after cancelling the `shutdown` token given at the
     /// start.
     pub async fn stopped(&self) {
-        self.0.stopped().await;
+        self.autofollow.stopped().await;
+        self.agent.stopped().await;
     }
 }
 

@@ -24,6 +24,11 @@ pub const VERSION_RESTARTS_TOTAL: &str = "slipstream_version_restarts_total";
 /// Times that the leader held documents which reading had missed, each followed by a reconciliation.
 pub const DIVERGENCE_TOTAL: &str = "slipstream_divergence_total";
 
+/// Starts by auto-follow rules; labels `leader`, `rule`, `outcome` (`started`, `failed`).
+pub const AUTOFOLLOW_STARTS_TOTAL: &str = "slipstream_autofollow_starts_total";
+/// Indices that a rule takes and could not start; labels `leader`, `rule`.
+pub const AUTOFOLLOW_FAILED_INDICES: &str = "slipstream_autofollow_failed_indices";
+
 /// Gives every metric its help text. Once a process, after the recorder is installed.
 pub fn describe() {
     describe_gauge!(
@@ -54,6 +59,25 @@ pub fn describe() {
         DIVERGENCE_TOTAL,
         "Times that the leader held documents which reading had missed"
     );
+    describe_counter!(AUTOFOLLOW_STARTS_TOTAL, "Starts by auto-follow rules, by outcome");
+    describe_gauge!(
+        AUTOFOLLOW_FAILED_INDICES,
+        "Indices that a rule takes and could not start"
+    );
+}
+
+pub(crate) fn autofollow_started(leader: &str, rule: &str, well: bool) {
+    let labels = [
+        ("leader", leader.to_owned()),
+        ("rule", rule.to_owned()),
+        ("outcome", if well { "started" } else { "failed" }.to_owned()),
+    ];
+    counter!(AUTOFOLLOW_STARTS_TOTAL, &labels).increment(1);
+}
+
+pub(crate) fn autofollow_failed(leader: &str, rule: &str, indices: usize) {
+    let labels = [("leader", leader.to_owned()), ("rule", rule.to_owned())];
+    gauge!(AUTOFOLLOW_FAILED_INDICES, &labels).set(indices as f64);
 }
 
 pub(crate) fn bulk_retry(reason: &'static str) {

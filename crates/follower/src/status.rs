@@ -30,9 +30,14 @@ struct State {
     waiting_for: Option<String>,
     /// Leader checkpoints not yet reached, with the time at which their newest operation was unread at the latest.
     ahead: VecDeque<(Checkpoint, Instant)>,
+    read: u64,
+    read_translog: u64,
     written: u64,
     bytes: u64,
+    failed_reads: u64,
     retries: u64,
+    throttled: u64,
+    write_time: Duration,
 }
 
 /// A checkpoint that defaults to "none".
@@ -44,6 +49,9 @@ impl Default for Checkpoint0 {
         Checkpoint0(Checkpoint::NONE)
     }
 }
+
+/// What the leader agent calls the reader of translogs.
+const TRANSLOG: &str = "translog";
 
 /// How many unreached leader checkpoints are remembered; beyond that the oldest stays, and lag stays exact.
 const REMEMBERED: usize = 256;
@@ -138,16 +146,34 @@ impl ShardCell {
         self.state().waiting_for = None;
     }
 
-    pub(crate) fn received(&self, bytes: u64) {
-        self.state().bytes += bytes;
+    pub(crate) fn received(&self, operations: u64, bytes: u64) {
+        let mut state = self.state();
+        state.read += operations;
+        state.bytes += bytes;
+        if state
+            .reader
+            .as_ref()
+            .is_some_and(|(reader, _)| reader == TRANSLOG)
+        {
+            state.read_translog += operations;
+        }
     }
 
-    pub(crate) fn wrote(&self, operations: u64) {
-        self.state().written += operations;
+    pub(crate) fn wrote(&self, operations: u64, took: Duration) {
+        let mut state = self.state();
+        state.written += operations;
+        state.write_time += took;
     }
 
-    pub(crate) fn retried(&self) {
-        self.state().retries += 1;
+    pub(crate) fn retried(&self, throttled: bool) {
+        let mut state = self.state();
+        state.retries += 1;
+        state.throttled += u64::from(throttled);
+    }
+
+    /// A stream broke or was refused.
+    pub(crate) fn read_failed(&self) {
+        self.state().failed_reads += 1;
     }
 
     /// What keeps the shard from moving, if anything.
@@ -170,9 +196,14 @@ impl ShardCell {
                 .as_ref()
                 .map(|(reader, why)| format!("{reader}: {why}")),
             lag_seconds: lag.as_secs_f64(),
+            operations_read: state.read,
+            operations_read_translog: state.read_translog,
             operations_written: state.written,
             bytes_read: state.bytes,
+            failed_reads: state.failed_reads,
             retries: state.retries,
+            throttled: state.throttled,
+            write_millis: state.write_time.as_millis() as u64,
         }
     }
 

@@ -121,6 +121,28 @@ impl Object {
         }
     }
 
+    /// Takes a field of texts out; `null` counts as absent.
+    pub(crate) fn texts(&mut self, name: &str) -> Result<Option<Vec<String>>, ApiError> {
+        let Some(field) = self.take(name).filter(|field| !field.value.is_null()) else {
+            return Ok(None);
+        };
+        let texts = field.value.as_array().and_then(|items| {
+            items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
+        });
+        texts.map(Some).ok_or_else(|| self.wrong(&field))
+    }
+
+    /// Takes all fields out that are left, as one object.
+    pub(crate) fn rest(self) -> serde_json::Map<String, Value> {
+        self.fields
+            .into_iter()
+            .map(|field| (field.name, field.value))
+            .collect()
+    }
+
     /// Refuses what nobody took.
     pub(crate) fn finish(self) -> Result<(), ApiError> {
         match self.fields.first() {

@@ -116,7 +116,34 @@ pub(crate) async fn resume(
     Ok(acknowledged())
 }
 
-fn acknowledged() -> Response {
+/// `PUT {index}/_update`: other overrides in place of those there are.
+pub(crate) async fn update(
+    State(gateway): State<Arc<Gateway>>,
+    Path(index): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    // The engines' time-outs: what is acknowledged here is kept, and applied as soon as the target takes it.
+    Params::of(&uri, &["timeout", "master_timeout", "cluster_manager_timeout"])?;
+    let overrides = update_request(Object::read(&headers, body, "UpdateSettingsRequest").await?)?;
+    to_the_end(async move { gateway.control.update(&IndexName::new(index), overrides).await }).await?;
+    Ok(acknowledged())
+}
+
+/// The settings themselves, or in an object `settings`.
+fn update_request(mut body: Object) -> Result<Settings, ApiError> {
+    let inner = body.object("settings")?;
+    let rest = body.rest();
+    match inner {
+        Some(_) if !rest.is_empty() => Err(ApiError::illegal(
+            "settings are given both in [settings] and beside it: give them in one place",
+        )),
+        inner => settings::overrides(&inner.unwrap_or(rest)),
+    }
+}
+
+pub(crate) fn acknowledged() -> Response {
     Json(json!({"acknowledged": true})).into_response()
 }
 
@@ -134,26 +161,7 @@ pub(crate) async fn to_the_end(
 fn start_request(follower: String, mut body: Object, words: Words) -> Result<StartRequest, ApiError> {
     let mut faults = Vec::new();
     let (leader_alias, leader_index) = leader(&mut body, words, &mut faults)?;
-    if let Some(mut roles) = body.object("use_roles")? {
-        let both = ["leader_cluster_role", "follower_cluster_role"].map(|role| roles.remove(role));
-        if let Some(unknown) = roles.keys().next() {
-            return Err(ApiError::content(format!(
-                "[UseRolesParser] unknown field [{unknown}]"
-            )));
-        }
-        if both
-            .iter()
-            .any(|role| role.as_ref().and_then(|r| r.as_str()).is_none_or(str::is_empty))
-        {
-            faults.push("Need roles for leader_cluster_role and follower_cluster_role".to_owned());
-        } else {
-            // Who may read what is decided by the certificates of the agents: see the README.
-            tracing::debug!(
-                index = follower,
-                "use_roles has no part in what the agents may do"
-            );
-        }
-    }
+    check_roles(&mut body, &mut faults)?;
     let overrides = body.object("settings")?;
     body.finish()?;
     for name in [Some(follower.as_str()), leader_index.as_deref()]
@@ -174,6 +182,27 @@ fn start_request(follower: String, mut body: Object, words: Words) -> Result<Sta
             .as_ref()
             .map_or(Ok(Settings::new()), settings::overrides)?,
     })
+}
+
+/// Takes `use_roles`, which has no part in what agents may do: their certificates have. Both roles or none, as there.
+pub(crate) fn check_roles(body: &mut Object, faults: &mut Vec<String>) -> Result<(), ApiError> {
+    let Some(mut roles) = body.object("use_roles")? else {
+        return Ok(());
+    };
+    let both = ["leader_cluster_role", "follower_cluster_role"].map(|role| roles.remove(role));
+    if let Some(unknown) = roles.keys().next() {
+        return Err(ApiError::content(format!(
+            "[UseRolesParser] unknown field [{unknown}]"
+        )));
+    }
+    let given = |role: &Option<serde_json::Value>| {
+        let role = role.as_ref().and_then(|role| role.as_str());
+        role.is_some_and(|role| !role.is_empty())
+    };
+    if !both.iter().all(given) {
+        faults.push("Need roles for leader_cluster_role and follower_cluster_role".to_owned());
+    }
+    Ok(())
 }
 
 /// Takes alias and index of the leader in either generation's words, but only in one.
@@ -268,6 +297,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn an_update_takes_settings_in_either_place() {
+        let read = |body: &str| update_request(Object::parse(body.as_bytes(), "P")?);
+        for body in [
+            r#"{"settings":{"index.number_of_replicas":1}}"#,
+            r#"{"index":{"number_of_replicas":1}}"#,
+            r#"{"number_of_replicas":"1"}"#,
+        ] {
+            assert_eq!(read(body).unwrap()["index.number_of_replicas"], "1");
+        }
+        assert!(read("{}").unwrap().is_empty(), "which gives the leader's back");
+        assert!(read(r#"{"settings":{},"number_of_replicas":1}"#).is_err());
+        assert!(read(r#"{"index.number_of_shards":2}"#).is_err());
     }
 
     #[test]

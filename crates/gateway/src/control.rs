@@ -1,8 +1,11 @@
 //! What the gateway asks of the agent behind it. A trait, so that the REST surface can be tested without an agent.
 
 use async_trait::async_trait;
-use slipstream_follower::{ControlError, Follower, IndexStatus, Leaders, StartRequest};
+use slipstream_follower::{
+    ControlError, Follower, IndexStatus, Leaders, RuleRequest, RuleStatus, StartRequest,
+};
 use slipstream_model::IndexName;
+use slipstream_model::settings::Settings;
 
 /// The operations of a follower agent; see [`Follower`] for what each promises.
 #[async_trait]
@@ -15,6 +18,14 @@ pub trait Control: Send + Sync + 'static {
     async fn pause(&self, index: &IndexName, reason: Option<String>) -> Result<(), ControlError>;
     /// Goes on with a paused or failed index.
     async fn resume(&self, index: &IndexName) -> Result<(), ControlError>;
+    /// Replaces an index's overrides.
+    async fn update(&self, index: &IndexName, overrides: Settings) -> Result<(), ControlError>;
+    /// Makes an auto-follow rule.
+    async fn add_rule(&self, request: RuleRequest) -> Result<(), ControlError>;
+    /// Ends one.
+    async fn remove_rule(&self, leader_alias: &str, name: &str) -> Result<(), ControlError>;
+    /// All of them.
+    fn rules(&self) -> Vec<RuleStatus>;
     /// Where one index stands; `None` if it does not follow.
     fn status(&self, index: &IndexName) -> Option<IndexStatus>;
     /// All following indices, by name.
@@ -45,6 +56,22 @@ impl Control for Follower {
 
     async fn resume(&self, index: &IndexName) -> Result<(), ControlError> {
         Follower::resume(self, index).await
+    }
+
+    async fn update(&self, index: &IndexName, overrides: Settings) -> Result<(), ControlError> {
+        Follower::update(self, index, overrides).await
+    }
+
+    async fn add_rule(&self, request: RuleRequest) -> Result<(), ControlError> {
+        Follower::add_rule(self, request).await
+    }
+
+    async fn remove_rule(&self, leader_alias: &str, name: &str) -> Result<(), ControlError> {
+        Follower::remove_rule(self, leader_alias, name).await
+    }
+
+    fn rules(&self) -> Vec<RuleStatus> {
+        Follower::rules(self)
     }
 
     fn status(&self, index: &IndexName) -> Option<IndexStatus> {

@@ -110,17 +110,20 @@ impl From<ControlError> for ApiError {
             ControlError::NoSuchLeader(_) => {
                 ApiError::new(StatusCode::NOT_FOUND, "no_such_remote_cluster_exception", reason)
             }
+            ControlError::NoSuchRule { .. } => ApiError::not_found(reason),
             ControlError::NoSuchLeaderIndex(index) => {
                 ApiError::new(StatusCode::NOT_FOUND, "index_not_found_exception", reason)
                     .missing_index(index.as_str())
             }
-            ControlError::AlreadyPaused(_) | ControlError::AlreadyRunning(_) => ApiError::new(
+            ControlError::AlreadyPaused(_)
+            | ControlError::AlreadyRunning(_)
+            | ControlError::RuleExists { .. } => ApiError::new(
                 StatusCode::BAD_REQUEST,
                 "resource_already_exists_exception",
                 reason,
             ),
             ControlError::Forbidden(_) => ApiError::new(StatusCode::FORBIDDEN, "security_exception", reason),
-            ControlError::LeaderInUse { .. } => {
+            ControlError::LeaderInUse { .. } | ControlError::LeaderInUseByRule { .. } => {
                 ApiError::new(StatusCode::CONFLICT, "illegal_argument_exception", reason)
             }
             ControlError::Unavailable(_) => ApiError::unavailable(reason),

@@ -7,6 +7,7 @@
 //! The gateway has no users of its own: whoever reaches its address controls the replication. Bind it to the loopback
 //! address, or put what authenticates in front of it.
 
+mod autofollow;
 mod body;
 mod bulk;
 mod calls;
@@ -24,6 +25,7 @@ mod proxy;
 mod remotes;
 mod routes;
 mod settings;
+mod stats;
 mod status;
 
 use std::io;

@@ -13,7 +13,7 @@ use axum::routing::{MethodRouter, get, post, put};
 use crate::error::{ApiError, method_not_allowed};
 use crate::params::Params;
 use crate::pretty::pretty;
-use crate::{Gateway, calls, observe, page, passing, remotes, status};
+use crate::{Gateway, autofollow, calls, observe, page, passing, remotes, stats, status};
 
 /// Bytes of an answer that is laid out anew.
 const PRETTY_LIMIT: usize = 64 << 20;
@@ -38,6 +38,7 @@ pub(crate) fn all() -> Vec<Route> {
         route("/metrics", &["get"], get(observe::metrics)),
         route("/_slipstream/v1/indices", &["get"], get(observe::indices)),
         route("/_slipstream/v1/indices/{index}", &["get"], get(observe::index)),
+        route("/_slipstream/v1/autofollow", &["get"], get(autofollow::list)),
         route("/_slipstream/v1/openapi.json", &["get"], get(observe::openapi)),
         route(
             "/_cluster/settings",
@@ -94,6 +95,56 @@ pub(crate) fn all() -> Vec<Route> {
             "/_opendistro/_replication/{index}/_status",
             &["get"],
             get(status::status),
+        ),
+        route(
+            "/_plugins/_replication/{index}/_update",
+            &["put"],
+            put(calls::update),
+        ),
+        route(
+            "/_plugins/_replication/_autofollow",
+            &["post", "delete"],
+            post(autofollow::add).delete(autofollow::remove),
+        ),
+        route(
+            "/_plugins/_replication/leader_stats",
+            &["get"],
+            get(stats::leader),
+        ),
+        route(
+            "/_plugins/_replication/follower_stats",
+            &["get"],
+            get(stats::follower),
+        ),
+        route(
+            "/_plugins/_replication/autofollow_stats",
+            &["get"],
+            get(stats::autofollow),
+        ),
+        route(
+            "/_opendistro/_replication/{index}/_update",
+            &["put"],
+            put(calls::update),
+        ),
+        route(
+            "/_opendistro/_replication/_autofollow",
+            &["post", "delete"],
+            post(autofollow::add).delete(autofollow::remove),
+        ),
+        route(
+            "/_opendistro/_replication/leader_stats",
+            &["get"],
+            get(stats::leader),
+        ),
+        route(
+            "/_opendistro/_replication/follower_stats",
+            &["get"],
+            get(stats::follower),
+        ),
+        route(
+            "/_opendistro/_replication/autofollow_stats",
+            &["get"],
+            get(stats::autofollow),
         ),
     ]
 }

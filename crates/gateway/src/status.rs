@@ -197,9 +197,14 @@ mod tests {
             bootstrap_through: through,
             reader: None,
             lag_seconds: 0.0,
+            operations_read: 0,
+            operations_read_translog: 0,
             operations_written: 0,
             bytes_read: 50,
+            failed_reads: 0,
             retries: 0,
+            throttled: 0,
+            write_millis: 0,
         }
     }
 

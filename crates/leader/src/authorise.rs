@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use slipstream_model::IndexName;
 use slipstream_wire::identity::{Identity, from_request};
@@ -45,22 +46,35 @@ impl fmt::Display for Caller {
 
 /// The rules in force. Clones share them: what one replaces is replaced for all.
 #[derive(Debug, Clone)]
-pub(crate) struct Access(watch::Sender<Arc<[AllowRule]>>);
+pub(crate) struct Access {
+    rules: watch::Sender<Arc<[AllowRule]>>,
+    /// Another number whenever the rules are others, and in each life of the agent.
+    edition: Arc<AtomicU64>,
+}
 
 impl Access {
     /// Starts with `rules`.
     pub(crate) fn new(rules: Vec<AllowRule>) -> Self {
-        Access(watch::Sender::new(rules.into()))
+        Access {
+            rules: watch::Sender::new(rules.into()),
+            edition: Arc::new(AtomicU64::new(rand::random())),
+        }
     }
 
     /// Puts other rules in place of the present ones.
     pub(crate) fn replace(&self, rules: Vec<AllowRule>) {
-        self.0.send_replace(rules.into());
+        self.rules.send_replace(rules.into());
+        self.edition.store(rand::random(), Ordering::Release);
+    }
+
+    /// Which rules these are: what was answered under another edition may be answered otherwise now.
+    pub(crate) fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Acquire)
     }
 
     /// Whether the caller may read an index.
     pub(crate) fn allows(&self, caller: &Caller, index: &str) -> bool {
-        allows(&self.0.borrow(), caller, index)
+        allows(&self.rules.borrow(), caller, index)
     }
 
     /// Refuses what no rule allows, and logs that.
@@ -75,7 +89,7 @@ impl Access {
 
     /// Waits until the rules no longer let the caller read the index.
     pub(crate) async fn revoked(&self, caller: &Caller, index: &IndexName) -> Status {
-        let mut rules = self.0.subscribe();
+        let mut rules = self.rules.subscribe();
         // Fails only without a sender, and `self` is one.
         let revoked = rules
             .wait_for(|rules| !allows(rules, caller, index.as_str()))

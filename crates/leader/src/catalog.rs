@@ -1,5 +1,7 @@
 //! What the leader cluster holds, as far as the caller may see it.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use slipstream_cluster::{IndexCopies, IndexDescription};
 use slipstream_model::settings::Settings;
@@ -11,6 +13,10 @@ use crate::authorise::Caller;
 use crate::frames;
 use crate::server::Agent;
 use crate::{cause, exactness};
+
+/// How old the leader's word may be that nothing has changed: followers that look for new indices ask twice a second,
+/// each for each of its rules, and share what is asked of the cluster for them.
+const LIST_AGE: Duration = Duration::from_millis(250);
 
 /// Answers questions about indices.
 pub(crate) struct CatalogService(pub(crate) Agent);
@@ -45,14 +51,21 @@ impl v1::catalog_server::Catalog for CatalogService {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListReply>, Status> {
         let caller = Caller::of(&request)?;
-        let pattern = request.into_inner().pattern;
-        let names = self
-            .0
-            .watch
-            .cluster()
-            .index_names(&pattern)
-            .await
-            .map_err(|e| cause::of_cluster(&e))?;
+        let request = request.into_inner();
+        let watch = &self.0.watch;
+        // Both before the names are asked for: they are at least as new.
+        let edition = self.0.access.edition();
+        let version = watch.state_version_within(LIST_AGE).await;
+        let version = version.map_err(|e| cause::of_cluster(&e))?.wrapping_add(edition);
+        if request.known_version == version {
+            return Ok(Response::new(v1::ListReply {
+                indices: Vec::new(),
+                version,
+                unchanged: true,
+            }));
+        }
+        let names = watch.cluster().index_names(&request.pattern).await;
+        let names = names.map_err(|e| cause::of_cluster(&e))?;
         let indices = names
             .into_iter()
             .filter(|(name, _, _)| self.0.access.allows(&caller, name.as_str()))
@@ -62,7 +75,11 @@ impl v1::catalog_server::Catalog for CatalogService {
                 state: state(open).to_owned(),
             })
             .collect();
-        Ok(Response::new(v1::ListReply { indices }))
+        Ok(Response::new(v1::ListReply {
+            indices,
+            version,
+            unchanged: false,
+        }))
     }
 
     async fn locate(&self, request: Request<v1::LocateRequest>) -> Result<Response<v1::Placement>, Status> {

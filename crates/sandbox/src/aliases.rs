@@ -134,7 +134,22 @@ fn apply(cluster: &Cluster, actions: Vec<Action>) -> ApiResult<()> {
                 .check(Access::DeleteIndex, &index.name)?,
         }
     }
-    refuse_second_write_indices(cluster, &actions)?;
+    refuse_second_write_indices(cluster, |held| {
+        for action in &actions {
+            match action {
+                Action::Add(index, alias, definition) => {
+                    let holders = held.entry(alias.clone()).or_default();
+                    holders.insert(index.name.clone(), definition.clone());
+                }
+                Action::Remove(index, alias) => {
+                    held.entry(alias.clone()).or_default().remove(&index.name);
+                }
+                Action::RemoveIndex(index) => held.values_mut().for_each(|holders| {
+                    holders.remove(&index.name);
+                }),
+            }
+        }
+    })?;
     for action in actions {
         match action {
             Action::Add(index, name, definition) => {
@@ -147,29 +162,22 @@ fn apply(cluster: &Cluster, actions: Vec<Action>) -> ApiResult<()> {
     Ok(())
 }
 
+/// Alias → index → definition.
+type Held = BTreeMap<String, BTreeMap<String, Value>>;
+
 /// One index behind an alias may take its writes. The engines call another one an illegal state, and answer 500.
-fn refuse_second_write_indices(cluster: &Cluster, actions: &[Action]) -> ApiResult<()> {
-    let mut held: BTreeMap<String, BTreeMap<String, Value>> = BTreeMap::new();
+pub(crate) fn refuse_second_write_indices(
+    cluster: &Cluster,
+    change: impl FnOnce(&mut Held),
+) -> ApiResult<()> {
+    let mut held = Held::new();
     for index in cluster.indices() {
         for (alias, definition) in &index.lock().aliases {
             let holders = held.entry(alias.clone()).or_default();
             holders.insert(index.name.clone(), definition.clone());
         }
     }
-    for action in actions {
-        match action {
-            Action::Add(index, alias, definition) => {
-                let holders = held.entry(alias.clone()).or_default();
-                holders.insert(index.name.clone(), definition.clone());
-            }
-            Action::Remove(index, alias) => {
-                held.entry(alias.clone()).or_default().remove(&index.name);
-            }
-            Action::RemoveIndex(index) => held.values_mut().for_each(|holders| {
-                holders.remove(&index.name);
-            }),
-        }
-    }
+    change(&mut held);
     for (alias, holders) in held {
         let writes = |(_, definition): &(&String, &Value)| definition["is_write_index"] == true;
         let writers: Vec<&str> = holders

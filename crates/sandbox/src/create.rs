@@ -52,6 +52,12 @@ fn make(cluster: &Cluster, name: &str, body: &Value) -> ApiResult<SharedIndex> {
             known.insert(alias.clone(), aliases::definition(definition));
         }
     }
+    aliases::refuse_second_write_indices(cluster, |held| {
+        for (alias, definition) in &known {
+            let holders = held.entry(alias.clone()).or_default();
+            holders.insert(name.to_owned(), definition.clone());
+        }
+    })?;
     let number = |flat: &Flat, name: &str| {
         flat.get(name)
             .and_then(Value::as_str)

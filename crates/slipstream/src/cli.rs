@@ -54,6 +54,9 @@ pub(crate) enum Command {
     Resume(IndexArgs),
     /// Show where indices stand
     Status(StatusArgs),
+    /// Follow a leader's indices by their names
+    #[command(subcommand)]
+    Autofollow(AutofollowCommand),
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -143,6 +146,44 @@ pub(crate) struct StartArgs {
     /// Wait until the leader's contents have been copied
     #[arg(long)]
     pub(crate) wait: bool,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AutofollowCommand {
+    /// Make a rule: it follows what there is, and new indices within a second
+    Add(AddRuleArgs),
+    /// End a rule; what it has started goes on
+    Remove {
+        /// The rule
+        name: String,
+        /// The leader's alias
+        #[arg(long, value_name = "ALIAS")]
+        leader: String,
+        #[command(flatten)]
+        gateway: GatewayArgs,
+    },
+    /// Show the rules, and what they could not start
+    List(GatewayArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddRuleArgs {
+    /// What the rule is called
+    pub(crate) name: String,
+    /// The leader's alias
+    #[arg(long, value_name = "ALIAS")]
+    pub(crate) leader: String,
+    /// The indices to follow; `*` stands for any run of characters
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) pattern: String,
+    /// Of those, indices to leave; can be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// How followers are called, with {{leader_index}} for the leader's name
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) follower_index: Option<String>,
     #[command(flatten)]
     pub(crate) gateway: GatewayArgs,
 }

@@ -228,6 +228,16 @@ impl Watch {
         Ok(Reading { begun, stats })
     }
 
+    /// The version of the elected master's cluster state, at most `age` old: while it stays, so does all metadata.
+    pub async fn state_version_within(&self, age: Duration) -> Result<u64, ClusterError> {
+        let (_, version) = self
+            .0
+            .version
+            .within(age, || self.0.cluster.state_version())
+            .await?;
+        Ok(version)
+    }
+
     /// The index's state (metadata versions, primary terms) at most `age` old; `None` where it does not exist.
     ///
     /// Asks for the cluster state's version first and for the index only if that moved. The elected master answers,
@@ -238,10 +248,10 @@ impl Watch {
         index: &IndexName,
         age: Duration,
     ) -> Result<Option<Arc<IndexState>>, ClusterError> {
-        let cluster = &self.0.cluster;
-        let (_, version) = self.0.version.within(age, || cluster.state_version()).await?;
+        let version = self.state_version_within(age).await?;
         let watch = self.index(index);
-        watch.state.of(version, || cluster.index_state(index)).await
+        let ask = || self.0.cluster.index_state(index);
+        watch.state.of(version, ask).await
     }
 
     /// The same, as the node beside this agent has applied it: good for what that node has written to its translog.

@@ -4,6 +4,7 @@
 //! of a shard     length of the index name u32 BE | index name | shard u32 BE
 //! of `live`      … | sequence number u64 BE | id
 //! of `ids`       … | id
+//! of a rule      leader's alias | U+0001 | name
 //! ```
 //! The length in front keeps one index's keys from beginning like another's: without it `logs`, shard 0x31…, could meet
 //! `logs1`. The id stands in the key of `live` because a sequence number alone does not name a document: after a
@@ -18,6 +19,12 @@ pub(crate) fn index_prefix(index: &IndexName) -> Vec<u8> {
     key.extend_from_slice(&(name.len() as u32).to_be_bytes());
     key.extend_from_slice(name);
     key
+}
+
+/// The key of an auto-follow rule.
+pub(crate) fn rule(leader_alias: &str, name: &str) -> String {
+    // An alias has no control characters, so none of them can be told apart wrongly.
+    format!("{leader_alias}\u{1}{name}")
 }
 
 /// What every key of a shard begins with.

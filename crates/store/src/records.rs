@@ -3,10 +3,13 @@
 //! A field that a later release adds must have a `serde` default, so that stores of this one stay readable; a field
 //! that is not known is dropped. A change that needs more than that is a new schema (`schema.rs`).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use slipstream_model::settings::Settings;
 use slipstream_model::{
-    Checkpoint, ClusterUuid, DurableCheckpoint, HistoryUuid, IndexName, IndexUuid, Phase, PrimaryTerm, Reason,
+    Checkpoint, ClusterUuid, DurableCheckpoint, HistoryUuid, IndexName, IndexUuid, Pattern, Phase,
+    PrimaryTerm, Reason,
 };
 
 /// A leader cluster under the name that replication requests use for it.
@@ -16,6 +19,31 @@ pub struct LeaderAlias {
     pub alias: String,
     /// Addresses of its leader agents, any of which will do.
     pub agents: Vec<String>,
+}
+
+/// A rule by which indices of a leader are followed without being asked for one by one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutoFollowRule {
+    /// The leader cluster, by its alias.
+    pub leader_alias: String,
+    /// The rule's name, unique within the alias.
+    pub name: String,
+    /// The leader indices that it takes.
+    pub pattern: Pattern,
+    /// Of those, the ones that it leaves.
+    #[serde(default)]
+    pub exclude: Vec<Pattern>,
+    /// Name of a follower index; `{{leader_index}}` in it stands for the leader's.
+    pub follower_index_pattern: String,
+    /// Settings that follower indices have otherwise than the leader.
+    #[serde(default)]
+    pub overrides: Settings,
+    /// Leader indices that were started by this rule and still exist there: what an operator has stopped since is not
+    /// started again.
+    #[serde(default)]
+    pub taken: BTreeSet<IndexUuid>,
+    /// When the rule was made, in milliseconds since the Unix epoch.
+    pub created_at_millis: u64,
 }
 
 /// One following index: what was asked for, whom it is bound to, and where it stands.

@@ -11,7 +11,7 @@ use slipstream_model::{IndexName, ShardId};
 use crate::claim::{self, Claim};
 use crate::engine::Engine;
 use crate::error::{Malformed, Result, StoreError};
-use crate::records::{Definition, LeaderAlias};
+use crate::records::{AutoFollowRule, Definition, LeaderAlias};
 use crate::shard::ShardStore;
 use crate::tuning::{self, Family};
 use crate::{keys, schema};
@@ -109,6 +109,28 @@ impl Store {
     /// All leaders, by alias.
     pub fn leaders(&self) -> Result<Vec<LeaderAlias>> {
         self.all(Family::Leaders, "reading the leaders")
+    }
+
+    /// Keeps a rule in place of what was known under its alias and name. Synced.
+    pub fn put_rule(&self, rule: &AutoFollowRule) -> Result<()> {
+        let key = keys::rule(&rule.leader_alias, &rule.name);
+        self.put(Family::AutoFollow, &key, rule, || {
+            format!("keep the auto-follow rule `{}`", rule.name)
+        })
+    }
+
+    /// Forgets a rule; one that is not known is forgotten already. Synced.
+    pub fn remove_rule(&self, leader_alias: &str, name: &str) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        let key = keys::rule(leader_alias, name);
+        batch.delete_cf(self.engine.family(Family::AutoFollow)?, key);
+        self.engine
+            .write_synced(batch, || format!("forget the auto-follow rule `{name}`"))
+    }
+
+    /// All rules, by alias and name.
+    pub fn rules(&self) -> Result<Vec<AutoFollowRule>> {
+        self.all(Family::AutoFollow, "reading the auto-follow rules")
     }
 
     /// What is kept of one shard of a follower index. Costs nothing, and needs no definition to be there.

@@ -37,6 +37,8 @@ pub(crate) enum Family {
     Definitions,
     /// Alias → [`crate::LeaderAlias`].
     Leaders,
+    /// Alias and name → [`crate::AutoFollowRule`].
+    AutoFollow,
     /// Shard → [`crate::ShardProgress`].
     Progress,
     /// Shard, sequence number and id → routing.
@@ -46,10 +48,11 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    pub(crate) const ALL: [Family; 6] = [
+    pub(crate) const ALL: [Family; 7] = [
         Family::Meta,
         Family::Definitions,
         Family::Leaders,
+        Family::AutoFollow,
         Family::Progress,
         Family::Live,
         Family::Ids,
@@ -61,6 +64,7 @@ impl Family {
             Family::Meta => "meta",
             Family::Definitions => "definitions",
             Family::Leaders => "leaders",
+            Family::AutoFollow => "autofollow",
             Family::Progress => "progress",
             Family::Live => "live",
             Family::Ids => "ids",
@@ -142,7 +146,7 @@ mod tests {
 
     #[test]
     fn all_memtables_together_stay_within_their_budget() {
-        // Six families and RocksDB's default one.
+        // Seven families and RocksDB's default one.
         let small = Family::ALL.len() + 1 - 2;
         let most = (2 * LARGE_MEMTABLE + small * SMALL_MEMTABLE) * BUFFERS as usize;
         assert!(most <= MEMTABLES, "{most}");

@@ -169,6 +169,10 @@ async fn an_alias_has_one_write_index(c: Arc<Context>) {
         json!({&c.index: {"aliases": {}}}),
         "all or none"
     );
+    let born = json!({"aliases": {&alias: {"is_write_index": true}}});
+    let (status, answer) = c.es.put(&format!("/{}-born", c.index), &born).await;
+    assert_eq!((status, error_type(&answer)), (500, "illegal_state_exception"));
+    assert_eq!(c.es.get(&format!("/{}-born", c.index)).await.0, 404);
     let moved = to(json!([{"remove": {"index": other, "alias": alias}}, add(&c.index)]));
     assert_eq!(c.es.post("/_aliases", &moved).await.0, 200);
     assert_eq!(c.es.delete(&format!("/{other}")).await.0, 200);

@@ -9,7 +9,7 @@ use slipstream_store::Store;
 use slipstream_testkit::client::eventually;
 use slipstream_tests::agents::{Options, SOON};
 
-use crate::world::{World, ends};
+use slipstream_tests::world::{World, ends};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_agent_killed_in_the_middle_of_a_bootstrap_goes_on_from_there() {

@@ -7,7 +7,7 @@ use slipstream_testkit::client::eventually;
 use slipstream_tests::agents::{Options, SOON, certs, issue};
 use slipstream_wire::certs::{San, Validity, issue as issue_for};
 
-use crate::world::{World, ends, pass};
+use slipstream_tests::world::{World, ends, pass};
 
 /// Puts a certificate for `follower.test` in place that is good from an hour ago until `end`.
 fn issue_until(world: &World, name: &str, end: SystemTime) {

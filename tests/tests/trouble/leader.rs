@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use slipstream_tests::agents::SOON;
 
-use crate::world::{World, refusal};
+use slipstream_tests::world::{World, refusal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_index_that_is_deleted_pauses_its_follower_and_takes_nothing_from_it() {

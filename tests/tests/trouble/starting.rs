@@ -3,7 +3,7 @@
 use serde_json::json;
 use slipstream_tests::agents::{ALIAS, Options, SOON};
 
-use crate::world::{World, refusal};
+use slipstream_tests::world::{World, refusal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_leader_alias_is_named() {

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::world::World;
+use slipstream_tests::world::World;
 
 /// A leader agent of a release to come, which speaks protocol versions 99 to 100.
 struct FromTheFuture {
@@ -95,7 +95,7 @@ async fn agents_without_a_common_protocol_version_say_which_one_to_upgrade() {
         };
         world.waits(words).await;
         let (status, answer) = world.agents.try_follow("g", "lead").await;
-        crate::world::refusal((status, &answer), 503, "replication_exception", words);
+        slipstream_tests::world::refusal((status, &answer), 503, "replication_exception", words);
         shutdown.cancel();
         serving.await.expect("it ends");
     }

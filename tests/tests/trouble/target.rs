@@ -6,7 +6,7 @@ use serde_json::json;
 use slipstream_testkit::client::eventually;
 use slipstream_tests::agents::{Options, SOON};
 
-use crate::world::{World, pass};
+use slipstream_tests::world::{World, pass};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conflicting_mapping_on_the_target_fails_the_index_and_names_the_field() {
@@ -247,6 +247,12 @@ async fn an_alias_that_another_index_writes_through_keeps_nothing_else_away() {
     ] {
         assert!(told.contains(words), "`{words}` is not in: {status}");
     }
+
+    // One that is started now is made all the same.
+    world.agents.follow("g", "lead").await;
+    world.agents.wait_for_status("g", "SYNCING", SOON).await;
+    world.agents.command("g", "_stop").await;
+    world.target.delete("/g").await;
 
     world.target.delete("/other").await;
     world.goes_on("lead", "f").await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use slipstream_cluster::{Cluster, ErrorKind, ItemOutcome, RetryReason, fits_bulk};
 use slipstream_model::{Change, IndexName, ShardKey};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::outcome::{Leftover, sort};
 use super::{ApplyError, Gate, Write};
@@ -127,6 +127,7 @@ impl Lane {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
         while !writes.is_empty() {
             let count = writes.len() as u64;
+            let begun = Instant::now();
             let leftover = self.send(writes).await?;
             if leftover.index_missing {
                 return Err(ApplyError::IndexMissing(self.context.shard.clone()));
@@ -134,7 +135,8 @@ impl Lane {
             if let Some((write, error)) = leftover.rejected {
                 return Err(self.rejected(&write, format!("{}: {}", error.kind, error.reason)));
             }
-            self.context.status.wrote(count - leftover.again.len() as u64);
+            let wrote = count - leftover.again.len() as u64;
+            self.context.status.wrote(wrote, begun.elapsed());
             if !leftover.conflicts.is_empty() {
                 self.win_conflicts(leftover.conflicts).await?;
             }
@@ -158,7 +160,8 @@ impl Lane {
             RetryReason::Blocked => "blocked",
         };
         metrics::bulk_retry(label);
-        self.context.status.retried();
+        let throttled = matches!(reason, RetryReason::Throttled);
+        self.context.status.retried(throttled);
         let remedy = match reason {
             RetryReason::Blocked => " (remove the block, or free disk space if it is the flood stage)",
             RetryReason::Throttled | RetryReason::Unavailable => "",
@@ -166,7 +169,7 @@ impl Lane {
         self.context
             .status
             .wait_for(&format!("the target ({label}): {text}{remedy}"));
-        if matches!(reason, RetryReason::Throttled) {
+        if throttled {
             self.context.gate.pushed_back();
         }
     }
@@ -215,7 +218,7 @@ impl Lane {
                 }
             };
             metrics::bulk_retry(label);
-            self.context.status.retried();
+            self.context.status.retried(label == "throttled");
             self.context
                 .status
                 .wait_for(&format!("the target: {}", crate::chain(&error)));

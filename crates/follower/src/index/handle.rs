@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use slipstream_model::Reason;
+use slipstream_model::settings::Settings;
 use slipstream_store::Definition;
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,6 +16,8 @@ use crate::status::ShardCell;
 pub(crate) enum Command {
     Pause(Reason, Reply),
     Resume(Reply),
+    /// These overrides in place of those there are.
+    Update(Settings, Reply),
     Stop(Reply),
 }
 

@@ -67,12 +67,16 @@ pub(super) async fn prepare(
             leader.routing_shards.to_string().into(),
         );
     }
+    let mut aliases = leader.aliases.clone();
     loop {
         let made = cluster
-            .create_index(index, &settings, &leader.mapping, &leader.aliases)
+            .create_index(index, &settings, &leader.mapping, &aliases)
             .await;
         let Err(source) = made else { break };
-        if let Some(unknown) = drop_unknown(&source, &mut settings) {
+        if !aliases.is_empty() && is_about_an_alias(&source) {
+            // A roll-over on its way, say: the index before is still the one to write to. They are put once it is there.
+            aliases.clear();
+        } else if let Some(unknown) = drop_unknown(&source, &mut settings) {
             // What the leader has and the target does not know is left out; what was asked for is not.
             let (asked_for, unknown): (Vec<_>, Vec<_>) =
                 unknown.into_iter().partition(|name| overrides.contains_key(name));
@@ -95,6 +99,14 @@ pub(super) async fn prepare(
     state
         .map(|state| state.uuid)
         .ok_or_else(|| PrepareError::Occupied(index.clone()))
+}
+
+/// Whether the target refuses an index for one of its aliases: another index writes through it, or has its name.
+fn is_about_an_alias(refusal: &ClusterError) -> bool {
+    matches!(
+        refusal.engine_type(),
+        Some("illegal_state_exception" | "invalid_alias_name_exception")
+    )
 }
 
 /// Takes an index that exists as ours if it never held anything.

@@ -433,6 +433,12 @@ impl IndexTask {
                 self.enter(resumed, Reason::new(Reason::USER)).await?;
                 (reply, Ok(()))
             }
+            Command::Update(overrides, reply) => {
+                // Sessions that run are opened anew, and compare the target's settings before anything else.
+                self.definition.overrides = overrides;
+                self.save().await?;
+                (reply, Ok(()))
+            }
             Command::Stop(reply) => {
                 self.enter(Phase::Stopping, Reason::new(Reason::USER)).await?;
                 self.started = Some(reply);

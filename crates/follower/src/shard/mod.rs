@@ -167,7 +167,10 @@ pub(crate) async fn run(context: Arc<ShardContext>, cancel: CancellationToken) -
         match end {
             End::Cancelled => return Ok(()),
             End::Final(failure) => return Err(failure),
-            End::Passing(reason) => context.status.wait_for(&reason),
+            End::Passing(reason) => {
+                context.status.read_failed();
+                context.status.wait_for(&reason);
+            }
             End::Moving(agent) => {
                 tracing::info!(shard = %context.key, agent, "another leader agent stands beside a copy");
                 route.moves += 1;

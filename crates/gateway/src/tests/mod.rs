@@ -8,7 +8,10 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-use slipstream_follower::{ControlError, IndexStatus, Leaders, ShardStatus, StartRequest};
+use slipstream_follower::{
+    ControlError, IndexStatus, Leaders, RuleRequest, RuleStatus, ShardStatus, StartRequest,
+};
+use slipstream_model::settings::Settings;
 use slipstream_model::{IndexName, Phase, Reason};
 use tower::ServiceExt;
 
@@ -30,9 +33,14 @@ fn following(phase: Phase) -> IndexStatus {
         bootstrap_through: None,
         reader: Some("window".to_owned()),
         lag_seconds: 0.0,
+        operations_read: 1,
+        operations_read_translog: 0,
         operations_written: 1,
         bytes_read: 10,
+        failed_reads: 0,
         retries: 0,
+        throttled: 0,
+        write_millis: 0,
     };
     IndexStatus {
         follower_index: "f1".into(),
@@ -95,6 +103,46 @@ impl Control for Fake {
     async fn resume(&self, index: &IndexName) -> Result<(), ControlError> {
         Fake::known(index)?;
         Err(ControlError::AlreadyRunning(index.clone()))
+    }
+
+    async fn update(&self, index: &IndexName, overrides: Settings) -> Result<(), ControlError> {
+        Fake::known(index)?;
+        self.note(format!("update {index} with {overrides:?}"));
+        Ok(())
+    }
+
+    async fn add_rule(&self, request: RuleRequest) -> Result<(), ControlError> {
+        if !self.leaders.lock().unwrap().contains_key(&request.leader_alias) {
+            return Err(ControlError::NoSuchLeader(request.leader_alias));
+        }
+        if request.name == "known" {
+            return Err(ControlError::RuleExists {
+                alias: request.leader_alias,
+                name: request.name,
+            });
+        }
+        self.note(format!(
+            "follow {} of {} by {}",
+            request.pattern.as_str(),
+            request.leader_alias,
+            request.name
+        ));
+        Ok(())
+    }
+
+    async fn remove_rule(&self, leader_alias: &str, name: &str) -> Result<(), ControlError> {
+        if name != "known" {
+            return Err(ControlError::NoSuchRule {
+                alias: leader_alias.to_owned(),
+                name: name.to_owned(),
+            });
+        }
+        self.note(format!("end rule {name} of {leader_alias}"));
+        Ok(())
+    }
+
+    fn rules(&self) -> Vec<RuleStatus> {
+        Vec::new()
     }
 
     fn status(&self, index: &IndexName) -> Option<IndexStatus> {

@@ -331,3 +331,97 @@ async fn the_openapi_document_lists_exactly_what_is_served() {
         assert!(document["components"]["schemas"][name].is_object(), "{name}");
     }
 }
+
+#[tokio::test]
+async fn rules_are_made_and_ended_in_the_incumbents_words() {
+    let bench = Bench::new(None);
+    for (method, body, status, kind) in [
+        (
+            "POST",
+            r#"{"leader_alias":"conn1","name":"r","pattern":"logs-*"}"#,
+            200,
+            "",
+        ),
+        (
+            "POST",
+            r#"{"leader_alias":"nope","name":"r","pattern":"logs-*"}"#,
+            404,
+            "no_such_remote_cluster_exception",
+        ),
+        (
+            "POST",
+            r#"{"leader_alias":"conn1","name":"known","pattern":"logs-*"}"#,
+            400,
+            "resource_already_exists_exception",
+        ),
+        (
+            "POST",
+            r#"{"leader_alias":"conn1","name":"r"}"#,
+            400,
+            "action_request_validation_exception",
+        ),
+        ("DELETE", r#"{"leader_alias":"conn1","name":"known"}"#, 200, ""),
+        (
+            "DELETE",
+            r#"{"leader_alias":"conn1","name":"r"}"#,
+            404,
+            "resource_not_found_exception",
+        ),
+    ] {
+        for prefix in ["_plugins", "_opendistro"] {
+            let (found, answer) = bench
+                .send(method, &format!("/{prefix}/_replication/_autofollow"), body)
+                .await;
+            assert_eq!(found, status, "{method} {body}: {answer}");
+            if status == 200 {
+                assert_eq!(answer["acknowledged"], true);
+            } else {
+                assert_eq!(answer["error"]["type"], kind, "{answer}");
+            }
+        }
+    }
+    let notes = bench.notes.lock().unwrap().clone();
+    assert_eq!(notes[0], "follow logs-* of conn1 by r");
+    assert_eq!(notes[2], "end rule known of conn1");
+}
+
+#[tokio::test]
+async fn overrides_are_replaced_and_stats_told() {
+    let bench = Bench::new(None);
+    let update = "/_plugins/_replication/f1/_update?timeout=30s";
+    let (status, answer) = bench
+        .send(
+            "PUT",
+            update,
+            r#"{"settings":{"index":{"number_of_replicas":1}}}"#,
+        )
+        .await;
+    assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{answer}");
+    assert_eq!(
+        bench.notes.lock().unwrap()[0],
+        r#"update f1 with {"index.number_of_replicas": String("1")}"#
+    );
+    let (status, answer) = bench
+        .send(
+            "PUT",
+            "/_plugins/_replication/nope/_update",
+            r#"{"index.hidden":true}"#,
+        )
+        .await;
+    assert_eq!(status, 400);
+    assert_eq!(
+        answer["error"]["reason"],
+        "No replication in progress for index:nope"
+    );
+    for (stats, field) in [
+        ("leader_stats", "num_replicated_indices"),
+        ("follower_stats", "num_syncing_indices"),
+        ("autofollow_stats", "num_success_start_replication"),
+    ] {
+        let (status, answer) = bench
+            .send("GET", &format!("/_plugins/_replication/{stats}"), "")
+            .await;
+        assert_eq!(status, 200);
+        assert!(answer[field].is_u64(), "{answer}");
+    }
+}

@@ -88,18 +88,24 @@ async fn what_no_rule_allows_is_denied_and_logged_once_with_identity_and_index()
 async fn a_list_shows_only_what_may_be_read() {
     let fixture = Fixture::start().await;
     let mut client = CatalogClient::new(fixture.channel.clone());
-    let every = v1::ListRequest {
+    let every = |known_version| v1::ListRequest {
         pattern: "*".to_owned(),
+        known_version,
     };
-    let found = client.list(every.clone()).await.unwrap().into_inner().indices;
+    let first = client.list(every(0)).await.unwrap().into_inner();
+    let (found, version) = (first.indices, first.version);
     let entry = v1::list_reply::Entry {
         index: INDEX.into(),
         index_uuid: INDEX_UUID.into(),
         state: "open".into(),
     };
     assert_eq!(found, [entry]);
+    let again = client.list(every(version)).await.unwrap().into_inner();
+    assert!(again.unchanged && again.indices.is_empty() && again.version == version);
+
     fixture.leader.reload_rules(Vec::new());
-    assert!(client.list(every).await.unwrap().into_inner().indices.is_empty());
+    let refused = client.list(every(version)).await.unwrap().into_inner();
+    assert!(!refused.unchanged && refused.indices.is_empty());
 }
 
 #[tokio::test]

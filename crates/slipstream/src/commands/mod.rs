@@ -1,5 +1,6 @@
 //! The commands that are not agents.
 
+pub(crate) mod autofollow;
 pub(crate) mod certs;
 pub(crate) mod completions;
 pub(crate) mod control;

@@ -25,10 +25,10 @@ impl Session<'_> {
         // What the leader counts against the credit, so what is counted here.
         let bytes = batch.block_bytes;
         metrics::received(wire, bytes);
-        self.context.status.received(bytes);
         self.account.received(bytes);
         let ops = decode_batch(batch)
             .map_err(|e| End::Passing(format!("a batch arrived damaged: {}", crate::chain(&e))))?;
+        self.context.status.received(ops.len() as u64, bytes);
         self.metadata(versions, cancel).await?;
         // Neither needs the other, and each waits for something else.
         let (there, remembered) = {

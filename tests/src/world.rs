@@ -5,18 +5,19 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use crate::agents::{Agents, Options, SOON, binary, free_port};
 use serde_json::{Value, json};
 use slipstream_sandbox::{Faults, Flavor, Sandbox, SandboxConfig};
 use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::compare;
-use slipstream_tests::agents::{Agents, Options, SOON, binary, free_port};
 use tempfile::TempDir;
 
 /// An embedded cluster on a folder of its own, at the same address in every life.
-pub(crate) struct Engine {
+pub struct Engine {
     config: SandboxConfig,
     sandbox: Option<Sandbox>,
-    pub(crate) es: Es,
+    /// A client of it.
+    pub es: Es,
     _data: TempDir,
 }
 
@@ -39,23 +40,25 @@ impl Engine {
         }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Its address.
+    pub fn url(&self) -> String {
         format!("http://{}", self.config.listen)
     }
 
-    pub(crate) fn faults(&self) -> Faults {
+    /// What can be made to go wrong in it, while it runs.
+    pub fn faults(&self) -> Faults {
         self.sandbox.as_ref().expect("it runs").faults()
     }
 
     /// Nobody listens at its address any more.
-    pub(crate) async fn down(&mut self) {
+    pub async fn down(&mut self) {
         if let Some(sandbox) = self.sandbox.take() {
             sandbox.stop().await;
         }
     }
 
     /// It is back, with everything that it acknowledged.
-    pub(crate) async fn up(&mut self) {
+    pub async fn up(&mut self) {
         let config = &self.config;
         let sandbox = eventually("the cluster is back", SOON, async || {
             Sandbox::start(config.clone()).await
@@ -64,12 +67,13 @@ impl Engine {
         self.sandbox = Some(sandbox);
     }
 
-    pub(crate) async fn exists(&self, index: &str) -> bool {
+    /// Whether there is such an index.
+    pub async fn exists(&self, index: &str) -> bool {
         self.es.get(&format!("/{index}")).await.0 == 200
     }
 
     /// Documents that a search finds, after a refresh.
-    pub(crate) async fn count(&self, index: &str) -> u64 {
+    pub async fn count(&self, index: &str) -> u64 {
         self.es.refresh(index).await;
         self.es.get(&format!("/{index}/_count")).await.1["count"]
             .as_u64()
@@ -77,29 +81,30 @@ impl Engine {
     }
 
     /// A request that must succeed.
-    pub(crate) async fn put(&self, path: &str, body: &Value) {
+    pub async fn put(&self, path: &str, body: &Value) {
         let (status, answer) = self.es.put(path, body).await;
         assert!(status < 300, "PUT {path}: {status} {answer}");
     }
 
     /// A call without a body that must succeed.
-    pub(crate) async fn call(&self, path: &str) {
+    pub async fn call(&self, path: &str) {
         let (status, answer) = self.es.post_bytes(path, "").await;
         assert!(status < 300, "POST {path}: {status} {answer}");
     }
 
-    pub(crate) async fn delete(&self, path: &str) {
+    /// A deletion that must succeed.
+    pub async fn delete(&self, path: &str) {
         let (status, answer) = self.es.delete(path).await;
         assert!(status < 300, "DELETE {path}: {status} {answer}");
     }
 
     /// Indexes documents with these numbers as ids.
-    pub(crate) async fn write(&self, index: &str, ids: std::ops::Range<u32>) {
+    pub async fn write(&self, index: &str, ids: std::ops::Range<u32>) {
         self.write_padded(index, ids, 10).await;
     }
 
     /// The same, each about as large as `bytes`.
-    pub(crate) async fn write_padded(&self, index: &str, ids: std::ops::Range<u32>, bytes: usize) {
+    pub async fn write_padded(&self, index: &str, ids: std::ops::Range<u32>, bytes: usize) {
         let pad = "x".repeat(bytes);
         let mut lines = String::new();
         for id in ids {
@@ -114,22 +119,25 @@ impl Engine {
 }
 
 /// Everything that a test needs.
-pub(crate) struct World {
-    pub(crate) leader: Engine,
-    pub(crate) target: Engine,
-    pub(crate) agents: Agents,
+pub struct World {
+    /// The cluster to read from.
+    pub leader: Engine,
+    /// The cluster to write to.
+    pub target: Engine,
+    /// Both agents, the link and the gateway.
+    pub agents: Agents,
 }
 
 impl World {
     /// Clusters run, agents run, and the leader is registered.
-    pub(crate) async fn start() -> World {
+    pub async fn start() -> World {
         let mut world = World::prepare(Options::default()).await;
         world.start_agents().await;
         world
     }
 
     /// Clusters run; the agents are configured and not started.
-    pub(crate) async fn prepare(options: Options) -> World {
+    pub async fn prepare(options: Options) -> World {
         let leader = Engine::start(Flavor::Elasticsearch, "leader").await;
         let target = Engine::start(Flavor::OpenSearch, "target").await;
         let agents = Agents::prepare(&leader.url(), &target.url(), &options).await;
@@ -140,25 +148,27 @@ impl World {
         }
     }
 
-    pub(crate) async fn start_agents(&mut self) {
+    /// Starts both agents' first lives and registers the leader.
+    pub async fn start_agents(&mut self) {
         self.start_leader().await;
         self.start_follower().await;
         self.agents.register().await;
     }
 
     /// Starts the leader agent's first life; it listens when this returns.
-    pub(crate) async fn start_leader(&mut self) {
+    pub async fn start_leader(&mut self) {
         self.agents.leader.start();
         self.agents.leader.logged(&["listening", "follower agents"]).await;
     }
 
-    pub(crate) async fn start_follower(&mut self) {
+    /// Starts the follower agent; its gateway answers when this returns.
+    pub async fn start_follower(&mut self) {
         self.agents.follower.start();
         self.agents.wait_for_gateway().await;
     }
 
     /// Starts the follower agent although its target is away: it lives, and says that it is not ready.
-    pub(crate) async fn start_follower_alone(&mut self) {
+    pub async fn start_follower_alone(&mut self) {
         self.agents.follower.start();
         let gateway = self.agents.gateway.clone();
         eventually("the follower agent lives", SOON, async || {
@@ -175,7 +185,7 @@ impl World {
     }
 
     /// An index on the leader with one shard and a quick refresh, and these settings and mappings besides.
-    pub(crate) async fn create(&self, index: &str, settings: Value, mappings: Value) {
+    pub async fn create(&self, index: &str, settings: Value, mappings: Value) {
         let mut settings = settings;
         settings["number_of_shards"] = json!(1);
         settings["number_of_replicas"] = json!(0);
@@ -185,7 +195,7 @@ impl World {
     }
 
     /// A plain leader index with ten documents, and `f` that follows it and has caught up.
-    pub(crate) async fn following(&self) {
+    pub async fn following(&self) {
         self.create("lead", json!({}), json!({})).await;
         self.leader.write("lead", 0..10).await;
         self.agents.follow("f", "lead").await;
@@ -194,7 +204,7 @@ impl World {
     }
 
     /// Waits until both indices have the same documents, mapping, settings and aliases.
-    pub(crate) async fn equal(&self, leader_index: &str, follower_index: &str) {
+    pub async fn equal(&self, leader_index: &str, follower_index: &str) {
         eventually(
             &format!("[{follower_index}] equals [{leader_index}]"),
             SOON,
@@ -215,7 +225,7 @@ impl World {
     }
 
     /// The proof that nothing is lost: what was written meanwhile is there, and so is what is written from now on.
-    pub(crate) async fn goes_on(&self, leader_index: &str, follower_index: &str) {
+    pub async fn goes_on(&self, leader_index: &str, follower_index: &str) {
         self.equal(leader_index, follower_index).await;
         self.leader.write(leader_index, 9_000..9_003).await;
         self.leader.delete(&format!("/{leader_index}/_doc/9001")).await;
@@ -223,7 +233,7 @@ impl World {
     }
 
     /// Waits until `f` says that it waits, in these words; it must not be held.
-    pub(crate) async fn waits(&self, words: &[&str]) -> String {
+    pub async fn waits(&self, words: &[&str]) -> String {
         let what = eventually(&format!("[f] waits for {words:?}"), SOON, async || {
             let status = self.agents.status("f").await;
             let what = status["waiting_for"].as_str().unwrap_or_default().to_owned();
@@ -243,7 +253,7 @@ impl World {
     }
 
     /// Waits until `f` is `PAUSED` or `FAILED`, for a reason in these words.
-    pub(crate) async fn held(&self, phase: &str, words: &[&str]) -> String {
+    pub async fn held(&self, phase: &str, words: &[&str]) -> String {
         let status = self.agents.wait_for_status("f", phase, SOON).await;
         let reason = status["reason"].as_str().unwrap_or_default().to_owned();
         for word in words {
@@ -254,7 +264,7 @@ impl World {
     }
 
     /// `_start` of `f`, which must be refused in these words.
-    pub(crate) async fn refused(&self, leader_index: &str, status: u16, kind: &str, words: &[&str]) {
+    pub async fn refused(&self, leader_index: &str, status: u16, kind: &str, words: &[&str]) {
         let (found, answer) = self.agents.try_follow("f", leader_index).await;
         refusal((found, &answer), status, kind, words);
         assert_eq!(
@@ -264,12 +274,12 @@ impl World {
     }
 
     /// A file of the agents.
-    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.agents.folder.path().join(name)
     }
 
     /// Changes an agent's configuration file.
-    pub(crate) fn edit(&self, name: &str, from: &str, to: &str) {
+    pub fn edit(&self, name: &str, from: &str, to: &str) {
         let path = self.path(name);
         let text = std::fs::read_to_string(&path).expect("a configuration");
         assert!(text.contains(from), "`{from}` is not in {text}");
@@ -278,7 +288,7 @@ impl World {
 }
 
 /// An error of the gateway, which must be this one.
-pub(crate) fn refusal((found, answer): (u16, &Value), status: u16, kind: &str, words: &[&str]) {
+pub fn refusal((found, answer): (u16, &Value), status: u16, kind: &str, words: &[&str]) {
     let reason = answer["error"]["reason"].as_str().unwrap_or_default();
     assert_eq!(
         (found, answer["error"]["type"].as_str()),
@@ -292,7 +302,7 @@ pub(crate) fn refusal((found, answer): (u16, &Value), status: u16, kind: &str, w
 }
 
 /// Runs an agent that is expected to end by itself: its exit status and what it said.
-pub(crate) async fn ends(kind: &str, config: &Path, env: &[(&str, &str)]) -> (Option<i32>, String) {
+pub async fn ends(kind: &str, config: &Path, env: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut command = tokio::process::Command::new(binary());
     command
         .arg(kind)
@@ -316,7 +326,7 @@ pub(crate) async fn ends(kind: &str, config: &Path, env: &[(&str, &str)]) -> (Op
 }
 
 /// Waits for a moment that only the clock brings.
-pub(crate) async fn pass(time: Duration) {
+pub async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
 }
 

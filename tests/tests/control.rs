@@ -1,0 +1,274 @@
+//! Rules and settings from one place: auto-follow by names, overrides while following.
+//!
+//! Two embedded clusters, real agent processes, and the calls that an operator's scripts make.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use slipstream_testkit::client::eventually;
+use slipstream_tests::agents::{ALIAS, SOON, binary};
+use slipstream_tests::world::{World, pass, refusal};
+
+const RULES: &str = "/_plugins/_replication/_autofollow";
+
+/// Makes a rule for `logs-*` with these fields besides.
+async fn add_rule(world: &World, name: &str, more: Value) {
+    let mut body = json!({ "leader_alias": ALIAS, "name": name, "pattern": "logs-*" });
+    for (field, value) in more.as_object().into_iter().flatten() {
+        body[field] = value.clone();
+    }
+    let (status, answer) = world.agents.gateway.post(RULES, &body).await;
+    assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{answer}");
+}
+
+/// Leader indices of one document each.
+async fn create(world: &World, names: &[&str]) {
+    for name in names {
+        world.create(name, json!({}), json!({})).await;
+        world.leader.write(name, 0..1).await;
+    }
+}
+
+async fn follows(world: &World, index: &str) {
+    world.agents.wait_for_status(index, "SYNCING", SOON).await;
+}
+
+async fn is_not_followed(world: &World, index: &str) {
+    let status = world.agents.status(index).await;
+    assert_eq!(
+        status["status"], "REPLICATION NOT IN PROGRESS",
+        "[{index}]: {status}"
+    );
+}
+
+/// Runs a command of the binary against the gateway: whether it went well, and what it printed.
+fn command(world: &World, arguments: &[&str]) -> (bool, String) {
+    let output = std::process::Command::new(binary())
+        .args(arguments)
+        .args([
+            "--gateway",
+            &format!("http://127.0.0.1:{}", world.agents.gateway_port()),
+        ])
+        .output()
+        .expect("it starts");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_follows_what_there_is_and_what_comes() {
+    let world = World::start().await;
+    create(&world, &["logs-1", "logs-debug-1", "metrics-1", "logs-shut"]).await;
+    world.leader.call("/logs-shut/_close").await;
+    add_rule(
+        &world,
+        "logs",
+        json!({ "exclude": ["logs-debug-*"], "settings": { "number_of_replicas": 1 } }),
+    )
+    .await;
+    follows(&world, "logs-1").await;
+
+    create(&world, &["logs-2"]).await;
+    follows(&world, "logs-2").await;
+    // Opened, it is one more; by then the others would have come too.
+    world.leader.call("/logs-shut/_open").await;
+    follows(&world, "logs-shut").await;
+    for index in ["logs-debug-1", "metrics-1"] {
+        is_not_followed(&world, index).await;
+    }
+
+    let (_, stats) = world
+        .agents
+        .gateway
+        .get("/_plugins/_replication/autofollow_stats")
+        .await;
+    assert_eq!(stats["num_success_start_replication"], 3, "{stats}");
+    assert_eq!(stats["autofollow_stats"][0]["pattern"], "logs-*", "{stats}");
+    let (_, settings) = world.target.es.get("/logs-2/_settings?flat_settings=true").await;
+    assert_eq!(
+        settings["logs-2"]["settings"]["index.number_of_replicas"], "1",
+        "{settings}"
+    );
+
+    // Without the rule nothing new comes, and what it started goes on.
+    let (well, said) = command(&world, &["autofollow", "remove", "logs", "--leader", ALIAS]);
+    assert!(well && said.contains("what it has started goes on"), "{said}");
+    create(&world, &["logs-3"]).await;
+    world.leader.write("logs-1", 10..12).await;
+    eventually("what was started goes on", SOON, async || {
+        match world.target.count("logs-1").await {
+            3 => Ok(()),
+            count => Err(format!("{count} documents")),
+        }
+    })
+    .await;
+    pass(Duration::from_millis(1_200)).await;
+    is_not_followed(&world, "logs-3").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_stops_stays_stopped_also_over_a_restart() {
+    let mut world = World::start().await;
+    create(&world, &["logs-1"]).await;
+    add_rule(
+        &world,
+        "logs",
+        json!({ "follower_index_pattern": "copy-of-{{leader_index}}" }),
+    )
+    .await;
+    follows(&world, "copy-of-logs-1").await;
+    world.agents.command("copy-of-logs-1", "_stop").await;
+    world.target.delete("/copy-of-logs-1").await;
+    create(&world, &["logs-2"]).await;
+    follows(&world, "copy-of-logs-2").await;
+
+    world.agents.restart_follower(Duration::ZERO).await;
+    create(&world, &["logs-3"]).await;
+    follows(&world, "copy-of-logs-3").await;
+    is_not_followed(&world, "copy-of-logs-1").await;
+    assert!(!world.target.exists("copy-of-logs-1").await);
+
+    // Made again it is another index.
+    world.leader.delete("/logs-1").await;
+    create(&world, &["logs-1"]).await;
+    follows(&world, "copy-of-logs-1").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_started_is_listed_with_the_reason_and_tried_again() {
+    let mut world = World::start().await;
+    create(&world, &["logs-1", "logs-2"]).await;
+    world
+        .target
+        .put("/logs-1/_doc/mine", &json!({ "mine": true }))
+        .await;
+    add_rule(&world, "logs", json!({})).await;
+    follows(&world, "logs-2").await;
+    let told = eventually("it is listed", SOON, async || {
+        let (well, said) = command(&world, &["autofollow", "list"]);
+        assert!(well, "{said}");
+        if said.contains("logs-1 could not be started") {
+            Ok(said)
+        } else {
+            Err(said)
+        }
+    })
+    .await;
+    assert!(
+        told.contains("Cant use same index again for replication. Delete the index:logs-1"),
+        "{told}"
+    );
+    let (_, stats) = world
+        .agents
+        .gateway
+        .get("/_opendistro/_replication/autofollow_stats")
+        .await;
+    assert_eq!(stats["failed_indices"], json!(["logs-1"]), "{stats}");
+
+    world.target.delete("/logs-1").await;
+    follows(&world, "logs-1").await;
+    world.equal("logs-1", "logs-1").await;
+
+    // A leader that cannot be asked is told too, and asked again.
+    world.agents.leader.kill();
+    let error = eventually("the rule says that the leader is away", SOON, async || {
+        let (_, rules) = world.agents.gateway.get("/_slipstream/v1/autofollow").await;
+        let error = rules["rules"][0]["leader_error"].as_str().map(str::to_owned);
+        error.ok_or_else(|| rules.to_string())
+    })
+    .await;
+    assert!(error.contains("leader"), "{error}");
+    world.start_leader().await;
+    create(&world, &["logs-3"]).await;
+    follows(&world, "logs-3").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_cannot_be_are_refused() {
+    let world = World::start().await;
+    let gateway = &world.agents.gateway;
+    let unknown = json!({ "leader_alias": "nobody", "name": "r", "pattern": "*" });
+    let (status, answer) = gateway.post(RULES, &unknown).await;
+    let words = ["no such remote cluster: [nobody]"];
+    refusal((status, &answer), 404, "no_such_remote_cluster_exception", &words);
+
+    let nameless =
+        json!({ "leader_alias": ALIAS, "name": "r", "pattern": "*", "follower_index_pattern": "one" });
+    let (status, answer) = gateway.post(RULES, &nameless).await;
+    let words = ["must contain {{leader_index}}"];
+    refusal((status, &answer), 400, "illegal_argument_exception", &words);
+
+    add_rule(&world, "logs", json!({})).await;
+    let again = json!({ "leader_alias": ALIAS, "name": "logs", "pattern": "other-*" });
+    let (status, answer) = gateway.post(RULES, &again).await;
+    let words = ["[logs]", "exists already", "delete it first"];
+    refusal(
+        (status, &answer),
+        400,
+        "resource_already_exists_exception",
+        &words,
+    );
+
+    // The leader of a rule cannot be forgotten.
+    let forget = json!({ "persistent": { "cluster.remote": { ALIAS: { "seeds": null } } } });
+    let (status, answer) = gateway.put("/_cluster/settings", &forget).await;
+    let words = ["still used by the autofollow rule [logs]", "delete that first"];
+    refusal((status, &answer), 409, "illegal_argument_exception", &words);
+
+    let (well, said) = command(&world, &["autofollow", "remove", "nothing", "--leader", ALIAS]);
+    assert!(!well && said.contains("does not exist"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overrides_are_replaced_while_following() {
+    let world = World::start().await;
+    world.create("lead", json!({}), json!({})).await;
+    let start =
+        json!({ "leader_alias": ALIAS, "leader_index": "lead", "settings": { "refresh_interval": "7s" } });
+    let (status, answer) = world
+        .agents
+        .gateway
+        .put("/_plugins/_replication/f/_start", &start)
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    follows(&world, "f").await;
+    let settings = async |wanted: &[(&str, &str)]| {
+        eventually("the target has the settings", SOON, async || {
+            let (_, held) = world.target.es.get("/f/_settings?flat_settings=true").await;
+            let held = &held["f"]["settings"];
+            if wanted.iter().all(|(name, value)| held[*name] == *value) {
+                Ok(())
+            } else {
+                Err(held.to_string())
+            }
+        })
+        .await;
+    };
+    settings(&[("index.refresh_interval", "7s")]).await;
+
+    let update = async |body: Value| {
+        let (status, answer) = world
+            .agents
+            .gateway
+            .put("/_plugins/_replication/f/_update", &body)
+            .await;
+        assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{answer}");
+    };
+    update(json!({ "settings": { "index": { "number_of_replicas": 2 } } })).await;
+    // What was given before is given no longer.
+    settings(&[
+        ("index.number_of_replicas", "2"),
+        ("index.refresh_interval", "100ms"),
+    ])
+    .await;
+
+    // Also of one that is paused: it counts from the resumption.
+    world.agents.command("f", "_pause").await;
+    update(json!({})).await;
+    assert_eq!(world.agents.status("f").await["status"], "PAUSED");
+    world.agents.command("f", "_resume").await;
+    settings(&[("index.number_of_replicas", "0")]).await;
+    world.leader.write("lead", 0..5).await;
+    world.equal("lead", "f").await;
+}
