@@ -164,11 +164,7 @@ impl Cluster {
             format!("{whose}{OPTIONS}&filter_path={FIELDS}"),
         );
         let mut answer: StateAnswer = self.json(&call).await?;
-        if answer.blocks.global.contains_key(NOT_RECOVERED) {
-            return Err(self
-                .error(ErrorKind::Server, &call)
-                .with_reason("the cluster has just started and does not know its indices yet"));
-        }
+        self.must_be_recovered(&answer, &call)?;
         let Some(found) = answer.metadata.indices.remove(index.as_str()) else {
             return Ok(None);
         };
@@ -194,6 +190,43 @@ impl Cluster {
             shards,
             state_version: answer.version,
         }))
+    }
+
+    /// The identities of the named indices, in one request for as many names as fit into one; missing ones, and aliases,
+    /// are absent.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Server`] while the cluster does not know its indices yet: none of them is missing then.
+    pub async fn index_uuids(&self, indices: &[IndexName]) -> Result<BTreeMap<IndexName, IndexUuid>> {
+        const FIELDS: &str = "blocks.global,metadata.indices.*.state,metadata.indices.*.settings.index.uuid";
+        let mut uuids = BTreeMap::new();
+        for portion in self.portions(indices)? {
+            let call = Call::get(
+                format!("/_cluster/state/metadata,blocks/{portion}"),
+                format!("{OPTIONS}&filter_path={FIELDS}"),
+            );
+            let answer: StateAnswer = self.json(&call).await?;
+            self.must_be_recovered(&answer, &call)?;
+            uuids.extend(
+                answer
+                    .metadata
+                    .indices
+                    .into_iter()
+                    .map(|(name, index)| (IndexName::new(name), IndexUuid::new(index.settings.index.uuid))),
+            );
+        }
+        // An alias would bring in indices that nobody asked for.
+        uuids.retain(|name, _| indices.contains(name));
+        Ok(uuids)
+    }
+
+    fn must_be_recovered(&self, answer: &StateAnswer, call: &Call) -> Result<()> {
+        if !answer.blocks.global.contains_key(NOT_RECOVERED) {
+            return Ok(());
+        }
+        Err(self
+            .error(ErrorKind::Server, call)
+            .with_reason("the cluster has just started and does not know its indices yet"))
     }
 
     /// The indices whose own names fit `pattern`, hidden ones included, in order of name: name, identity, whether open.

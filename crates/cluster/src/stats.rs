@@ -118,7 +118,7 @@ impl Cluster {
     }
 
     /// Comma-separated names, as many in each text as fit into a request.
-    fn portions(&self, indices: &[IndexName]) -> Result<Vec<String>> {
+    pub(crate) fn portions(&self, indices: &[IndexName]) -> Result<Vec<String>> {
         let mut portions: Vec<String> = Vec::new();
         for index in indices {
             let name = self.segment(index)?;

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::apply::Gate;
 use crate::budget::Budget;
 use crate::control::{ControlError, IndexStatus, Leaders, StartRequest};
-use crate::index::{Command, IndexHandle, IndexTask, TaskContext, check, describe};
+use crate::index::{Command, IndexHandle, IndexTask, Sightings, TaskContext, check, describe};
 use crate::leaders::{LeaderBook, LeaderError, LeaderLink};
 use crate::{FollowerConfig, lock};
 
@@ -50,11 +50,13 @@ impl Agent {
             .into_iter()
             .map(|leader| (leader.alias, leader.agents))
             .collect();
+        let sightings = Arc::new(Sightings::new(cluster.clone()));
         let context = TaskContext {
             cluster,
             store,
             leaders: Arc::new(LeaderBook::new(tls, configured, registered)),
             gate: Arc::new(Gate::new(MOST_BULKS)),
+            sightings,
             budget: Budget::new(config.memory_bytes),
             lanes_per_shard: config.lanes_per_shard.max(1),
             refresh_millis: config.refresh_millis,

@@ -20,6 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::describe::{DescribeError, Description, describe};
 use super::settings;
+use super::sightings::Sightings;
 use crate::backoff::Backoff;
 use crate::leaders::LeaderBook;
 use crate::lock;
@@ -36,6 +37,7 @@ pub(crate) struct MetadataSync {
     pub(crate) follower_index: IndexName,
     pub(crate) follower_index_uuid: IndexUuid,
     pub(crate) overrides: Settings,
+    sightings: Arc<Sightings>,
     applied: tokio::sync::Mutex<Applied>,
     warnings: Mutex<Vec<String>>,
     /// How documents are spread over shards; known once metadata was compared, and the same for the index's life.
@@ -48,13 +50,7 @@ struct Applied {
     versions: Option<v1::MetadataVersions>,
     /// Settings or aliases were refused: when to try again, and how often that was so.
     again: Option<(Instant, Backoff)>,
-    /// When the follower index was last seen to be the one that was made.
-    seen: Option<Instant>,
 }
-
-/// How long one look at the follower index's identity is good for. The engines create an index that is written to and
-/// not there, so an index deleted behind our back comes back empty, and only its identity tells.
-const SEEN: Duration = Duration::from_secs(1);
 
 /// Settings or aliases that were refused are tried again after this at first, and at most after this.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -79,6 +75,7 @@ impl MetadataSync {
         follower_index: IndexName,
         follower_index_uuid: IndexUuid,
         overrides: Settings,
+        sightings: Arc<Sightings>,
     ) -> Self {
         MetadataSync {
             cluster,
@@ -89,6 +86,7 @@ impl MetadataSync {
             follower_index,
             follower_index_uuid,
             overrides,
+            sightings,
             applied: tokio::sync::Mutex::default(),
             warnings: Mutex::default(),
             routing: OnceLock::new(),
@@ -115,18 +113,14 @@ impl MetadataSync {
 
     /// Makes sure that the follower index is still the one that was made, before something is written to it.
     pub(crate) async fn still_there(&self, status: &ShardCell) -> Result<(), ShardFailure> {
-        let mut applied = self.applied.lock().await;
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        while applied.seen.is_none_or(|at| at.elapsed() > SEEN) {
-            match self.cluster.index_state(&self.follower_index).await {
-                Ok(state)
-                    if state
-                        .as_ref()
-                        .is_some_and(|state| state.uuid == self.follower_index_uuid) =>
-                {
-                    applied.seen = Some(Instant::now());
-                }
-                Ok(_) => return Err(self.follower_is_gone()),
+        loop {
+            let there = self
+                .sightings
+                .is_there(&self.follower_index, &self.follower_index_uuid);
+            match there.await {
+                Ok(true) => return Ok(()),
+                Ok(false) => return Err(self.follower_is_gone()),
                 Err(error) => match self.target(&error) {
                     Stop::Final(failure) => return Err(failure),
                     Stop::Passing(reason) => {
@@ -136,7 +130,6 @@ impl MetadataSync {
                 },
             }
         }
-        Ok(())
     }
 
     /// Returns when the target has metadata at least as new as `versions`.

@@ -20,6 +20,7 @@ use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
 use super::prepare::prepare;
 use super::release::release;
+use super::sightings::Sightings;
 use crate::apply::{Gate, LaneContext};
 use crate::backoff::Backoff;
 use crate::budget::Budget;
@@ -37,6 +38,7 @@ pub(crate) struct TaskContext {
     pub(crate) store: Store,
     pub(crate) leaders: Arc<LeaderBook>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) sightings: Arc<Sightings>,
     pub(crate) budget: Budget,
     pub(crate) lanes_per_shard: usize,
     pub(crate) refresh_millis: u32,
@@ -242,6 +244,7 @@ impl IndexTask {
             self.definition.follower_index.clone(),
             follower_uuid,
             self.definition.overrides.clone(),
+            Arc::clone(&self.context.sightings),
         ));
         let cells: Vec<Arc<ShardCell>> = (0..self.definition.shards)
             .map(|n| Arc::new(ShardCell::new(self.key(n))))
