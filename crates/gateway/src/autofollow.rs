@@ -185,11 +185,11 @@ mod tests {
             ),
             (
                 r#"{"leader_alias":"l","name":"r","pattern":"a","bogus":1}"#,
-                "[1:45] [AutoFollowRequestParser] unknown field [bogus]",
+                "[1:46] [AutoFollowRequestParser] unknown field [bogus]",
             ),
             (
                 r#"{"leader_alias":"l","name":"r","pattern":"a","exclude":"b"}"#,
-                "[1:45] [AutoFollowRequestParser] failed to parse field [exclude]",
+                "[1:46] [AutoFollowRequestParser] failed to parse field [exclude]",
             ),
         ] {
             assert_eq!(read(body).unwrap_err().reason(), text);
