@@ -41,6 +41,24 @@ async fn is_not_followed(world: &World, index: &str) {
     );
 }
 
+/// Runs `slipstream doctor` on an agent's file: its exit status, and what it printed.
+fn doctor(world: &World, file: &str) -> (Option<i32>, String) {
+    let output = std::process::Command::new(binary())
+        .args(["doctor", "--config"])
+        .arg(world.path(file))
+        .output()
+        .expect("it starts");
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), said)
+}
+
+fn says(said: &str, words: &[&str]) {
+    for word in words {
+        assert!(said.contains(word), "`{word}` is not in:\n{said}");
+    }
+}
+
 /// Runs a command of the binary against the gateway: whether it went well, and what it printed.
 fn command(world: &World, arguments: &[&str]) -> (bool, String) {
     let output = std::process::Command::new(binary())
@@ -271,4 +289,60 @@ async fn overrides_are_replaced_while_following() {
     settings(&[("index.number_of_replicas", "0")]).await;
     world.leader.write("lead", 0..5).await;
     world.equal("lead", "f").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_what_is_well_and_what_to_change() {
+    let mut world = World::start().await;
+    create(&world, &["logs-1", "logs-2"]).await;
+    let link = world.agents.link.address();
+    world.edit(
+        "follower.toml",
+        "[store]",
+        &format!("[[leader]]\nalias = \"{ALIAS}\"\nagents = [\"{link}\"]\n\n[store]"),
+    );
+    let (code, said) = doctor(&world, "leader.toml");
+    let words = [
+        "ok      cluster: elasticsearch 7.10.2 [leader]",
+        "ok      clock",
+        "ok      certificate: good for",
+        "follower.test may read 2 of the open indices",
+        "is in use",
+        "look    fast path",
+    ];
+    says(&said, &words);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = doctor(&world, "follower.toml");
+    let words = [
+        "ok      cluster: opensearch 2.19.1 [target]",
+        "store can be written",
+        "ok      leader leader-cluster",
+        "knows us as follower.test",
+        "2 indices there may be read",
+    ];
+    says(&said, &words);
+    assert_eq!(code, Some(0), "{said}");
+
+    world.agents.leader.kill();
+    world.target.down().await;
+    let (code, said) = doctor(&world, "follower.toml");
+    let words = [
+        "FAILED  cluster",
+        "cannot connect",
+        "→ check [cluster] url",
+        "FAILED  leader leader-cluster",
+        "→ check that the leader agent runs",
+        "2 checks failed",
+    ];
+    says(&said, &words);
+    assert_eq!(code, Some(1), "{said}");
+
+    world.edit(
+        "leader.toml",
+        "identity = \"follower.test\"",
+        "identiti = \"follower.test\"",
+    );
+    let (code, said) = doctor(&world, "leader.toml");
+    says(&said, &["leader.toml:", "identity: missing", "→ add `identity`"]);
+    assert_eq!(code, Some(2), "{said}");
 }

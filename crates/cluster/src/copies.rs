@@ -2,6 +2,7 @@
 //! beside it, and what a follower needs to choose among agents.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use slipstream_model::{Checkpoint, GlobalCheckpoint, HistoryUuid, IndexName, IndexUuid, ShardId};
@@ -92,6 +93,29 @@ impl Cluster {
                 })
                 .collect(),
         }))
+    }
+
+    /// What time it is for the node that answers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] if it does not tell.
+    pub async fn node_clock(&self) -> Result<SystemTime> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(default)]
+            nodes: BTreeMap<String, NodeAnswer>,
+        }
+        #[derive(Deserialize)]
+        struct NodeAnswer {
+            timestamp: u64,
+        }
+        let call = Call::get("/_nodes/_local/stats/jvm", "filter_path=nodes.*.timestamp");
+        let answer: Answer = self.json(&call).await?;
+        let node = answer.nodes.into_values().next().ok_or_else(|| {
+            self.error(ErrorKind::Protocol, &call)
+                .with_reason("the answer tells no time")
+        })?;
+        Ok(UNIX_EPOCH + Duration::from_millis(node.timestamp))
     }
 
     /// The node that answers this client's calls: the one beside the agent, if the configuration follows the advice.

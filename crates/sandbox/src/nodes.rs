@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::call::Reply;
 use crate::cluster::{Cluster, Flavor};
+use crate::time::unix_millis;
 
 /// The name of the only node.
 const NODE: &str = "sandbox";
@@ -48,6 +49,15 @@ pub(crate) fn summary(cluster: &Cluster) -> Value {
         "name": NODE, "transport_address": address, "host": cluster.address.ip().to_string(), "ip": address,
         "roles": [manager, "data", "ingest"], "attributes": {},
     })
+}
+
+/// `GET _nodes/_local/stats/jvm`: nothing of it but the time.
+pub(crate) fn stats(cluster: &Cluster) -> Reply {
+    let now = unix_millis();
+    Reply::json(&json!({
+        "_nodes": {"total": 1, "successful": 1, "failed": 0}, "cluster_name": cluster.name,
+        "nodes": {&cluster.node: {"timestamp": now, "name": NODE, "jvm": {"timestamp": now}}},
+    }))
 }
 
 /// `GET _nodes` and `_nodes/_local`. No `path` is told: there are no translog files for an agent to look for.

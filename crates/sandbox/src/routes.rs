@@ -51,6 +51,7 @@ fn of_cluster(cluster: &Cluster, call: &Call, segments: &[&str]) -> Option<ApiRe
         ["_cluster", "state", metrics, names] if get => state::state(cluster, call, metrics, names),
         ["_cluster", "settings"] if get => Ok(state::get_settings(cluster, call)),
         ["_cluster", "settings"] if put => state::put_settings(cluster, call),
+        ["_nodes", _, "stats", ..] if get => Ok(nodes::stats(cluster)),
         ["_nodes", ..] if get => Ok(nodes::nodes(cluster)),
         ["_tasks"] if get => Ok(tasks::list(cluster, call)),
         ["_tasks", id] if get => tasks::get(cluster, id),

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Leader(AgentArgs),
     /// Run a follower agent, with its gateway, beside the cluster to write to
     Follower(AgentArgs),
+    /// Try what an agent needs before it is started, and say what to change
+    Doctor(AgentArgs),
     /// Run the embedded engine alone
     Sandbox(SandboxArgs),
     /// Make a private CA and certificates for trying things out

@@ -6,6 +6,7 @@ mod client;
 mod commands;
 mod config;
 mod demo;
+mod doctor;
 mod failure;
 mod init;
 mod output;
@@ -40,6 +41,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Leader(args) => Box::pin(init::leader::run(&args.config, log)).await,
             Command::Follower(args) => Box::pin(init::follower::run(&args.config, log)).await,
             Command::Sandbox(args) => commands::sandbox::run(args, log).await,
+            Command::Doctor(args) => doctor::run(&args, json).await,
             Command::Certs(command) => commands::certs::run(&command, json),
             Command::Start(args) => commands::start::run(&args, json).await,
             Command::Stop(args) => commands::control::stop(&args, json).await,

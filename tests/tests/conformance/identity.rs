@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::context::{Context, cases, error_type};
 
 cases![
+    the_node_tells_the_time,
     a_cluster_introduces_itself,
     shards_tell_their_checkpoints_and_history,
     statistics_come_by_level_and_metric,
@@ -264,4 +265,23 @@ async fn flush_refresh_and_force_merge_answer_for_shards(c: Arc<Context>) {
         );
     }
     assert!(c.shard_stats(0).await["flush"]["total"].is_u64());
+}
+
+async fn the_node_tells_the_time(c: Arc<Context>) {
+    let now = || {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_millis() as u64
+    };
+    let before = now();
+    let (status, answer) =
+        c.es.get("/_nodes/_local/stats/jvm?filter_path=nodes.*.timestamp")
+            .await;
+    assert_eq!(status, 200, "{answer}");
+    let nodes = answer["nodes"].as_object().expect("nodes");
+    let told = nodes.values().next().and_then(|node| node["timestamp"].as_u64());
+    let told = told.expect("a time");
+    // The engines read a clock that is a little coarse.
+    assert!((before - 1_000..=now() + 1_000).contains(&told), "{told}");
 }

@@ -112,6 +112,11 @@ impl Document {
         Ok(document)
     }
 
+    /// Whether there is a section of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.single.contains_key(name) || self.repeated.contains_key(name)
+    }
+
     fn add(
         &mut self,
         name: String,

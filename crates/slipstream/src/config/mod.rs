@@ -97,6 +97,14 @@ impl FollowerFile {
     }
 }
 
+/// Whether a file is a follower agent's: it has a store or a gateway, which a leader agent's never has.
+pub(crate) fn is_follower(path: &Path) -> Result<bool, ConfigError> {
+    let document = Document::load(path, environment())?;
+    Ok(["store", "gateway", "leader"]
+        .iter()
+        .any(|name| document.has(name)))
+}
+
 /// The process's environment, as far as it is text.
 pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 pub(crate) const CERTIFICATE_EXPIRY_SECONDS: &str = "slipstream_certificate_expiry_seconds";
 
 /// From when on the log warns.
-const SOON: Duration = Duration::from_hours(14 * 24);
+pub(crate) const SOON: Duration = Duration::from_hours(14 * 24);
 
 /// Tells when a certificate expires; it can be exchanged while the agent runs.
 pub(crate) type ExpiresAt = Box<dyn Fn() -> SystemTime + Send + Sync>;
