@@ -4,10 +4,11 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     const ROOT: &str = "../../proto";
-    const FILES: [&str; 3] = [
+    const FILES: [&str; 4] = [
         "slipstream/v1/handshake.proto",
         "slipstream/v1/catalog.proto",
         "slipstream/v1/changes.proto",
+        "slipstream/v1/contents.proto",
     ];
     println!("cargo::rerun-if-changed={ROOT}");
     let descriptors = protox::compile(FILES, [ROOT])?;

@@ -346,3 +346,77 @@ async fn the_doctor_says_what_is_well_and_what_to_change() {
     says(&said, &["leader.toml:", "identity: missing", "→ add `identity`"]);
     assert_eq!(code, Some(2), "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_finds_exactly_what_differs() {
+    let mut world = World::start().await;
+    world.following().await;
+    let (well, said) = command(&world, &["verify", "f"]);
+    assert!(well, "{said}");
+    says(&said, &["f is equal: 10 documents"]);
+
+    // Written past the gateway, as nobody should.
+    world.target.put("/f/_doc/3", &json!({ "n": -1 })).await;
+    world.target.put("/f/_doc/extra", &json!({ "mine": true })).await;
+    world.target.delete("/f/_doc/7").await;
+    let (well, said) = command(&world, &["verify", "f"]);
+    assert!(!well, "{said}");
+    let words = [
+        "document \"3\" is different (version on the leader 1, here 2)",
+        "document \"extra\" is extra (version on the leader none, here 1)",
+        "document \"7\" is missing (version on the leader 1, here none)",
+        "f differs from its leader",
+    ];
+    says(&said, &words);
+    assert_eq!(said.matches("document \"").count(), 3, "{said}");
+    let (_, told) = world.agents.gateway.get("/_slipstream/v1/indices/f/verify").await;
+    assert_eq!(told["outcome"], "different", "{told}");
+    assert_eq!(told["differences"].as_array().map(Vec::len), Some(3), "{told}");
+
+    // What changes while it is being compared is no difference.
+    world.create("busy", json!({}), json!({})).await;
+    world.agents.follow("g", "busy").await;
+    let writing = async {
+        for round in 0..40 {
+            world.leader.write("busy", 0..50).await;
+            world.leader.delete(&format!("/busy/_doc/{round}")).await;
+        }
+    };
+    let gateway = &world.agents.gateway;
+    let comparing = async {
+        let (status, answer) = gateway.post("/_slipstream/v1/indices/g/verify", &json!({})).await;
+        assert_eq!(status, 200, "{answer}");
+        eventually("it has been compared", SOON, async || {
+            let (_, told) = gateway.get("/_slipstream/v1/indices/g/verify").await;
+            if told["outcome"] == "running" {
+                Err(told.to_string())
+            } else {
+                Ok(told)
+            }
+        })
+        .await
+    };
+    let ((), told) = tokio::join!(writing, comparing);
+    assert_eq!(told["outcome"], "equal", "{told}");
+
+    world.agents.leader.kill();
+    let output = std::process::Command::new(binary())
+        .args([
+            "verify",
+            "f",
+            "--gateway",
+            &format!("http://127.0.0.1:{}", world.agents.gateway_port()),
+        ])
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    says(&said, &["it could not be told whether f is equal"]);
+    let (status, answer) = world
+        .agents
+        .gateway
+        .post("/_slipstream/v1/indices/nope/verify", &json!({}))
+        .await;
+    let words = ["No replication in progress for index:nope"];
+    refusal((status, &answer), 400, "illegal_argument_exception", &words);
+}

@@ -128,6 +128,24 @@ async fn walk(leader: Release, target: Release) {
     })
     .await;
 
+    // The product's own comparison agrees with the test's.
+    let verify = "/_slipstream/v1/indices/follower-01/verify";
+    assert_eq!(agents.gateway.post(verify, &json!({})).await.0, 200);
+    let compared = eventually("it has been compared", SOON, async || {
+        let (_, told) = agents.gateway.get(verify).await;
+        if told["outcome"] == "running" {
+            Err(told.to_string())
+        } else {
+            Ok(told)
+        }
+    })
+    .await;
+    assert_eq!(
+        (&compared["outcome"], &compared["documents"]),
+        (&json!("equal"), &json!(2)),
+        "{compared}"
+    );
+
     // 7. Writes to the following index are refused.
     let (status, answer) = agents.gateway.put("/follower-01/_doc/9", &json!({})).await;
     assert_eq!(status, 403, "{answer}");

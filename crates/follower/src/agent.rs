@@ -175,6 +175,12 @@ impl Agent {
         handle.map(|handle| handle.status())
     }
 
+    /// What an index that follows was asked to follow.
+    pub(crate) fn definition(&self, index: &IndexName) -> Option<Definition> {
+        let handle = lock(&self.indices).get(index).cloned();
+        handle.map(|handle| handle.definition())
+    }
+
     pub(crate) fn list(&self) -> Vec<IndexStatus> {
         let handles: Vec<IndexHandle> = lock(&self.indices).values().cloned().collect();
         handles.iter().map(IndexHandle::status).collect()

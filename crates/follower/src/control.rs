@@ -23,6 +23,72 @@ pub struct StartRequest {
     pub overrides: Settings,
 }
 
+/// What a comparison of an index with its leader's has found.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifyStatus {
+    /// The index on the target.
+    pub follower_index: IndexName,
+    /// How it stands.
+    pub outcome: VerifyOutcome,
+    /// Why it could not be told, if so.
+    pub reason: Option<String>,
+    /// Shards that are done, and all of them.
+    pub shards_done: u32,
+    /// All shards.
+    pub shards: u32,
+    /// Documents of the leader's that were compared, by shards that are done.
+    pub documents: u64,
+    /// Documents that differ: all of them, or as many as are shown.
+    pub differences: Vec<Difference>,
+    /// Whether there are more.
+    pub more_differences: bool,
+    /// Milliseconds since 1970 at which it was begun.
+    pub started_at_millis: u64,
+    /// How long it has taken so far, in milliseconds.
+    pub took_millis: u64,
+}
+
+/// How a comparison stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VerifyOutcome {
+    /// It is still being made.
+    Running,
+    /// No document differs.
+    Equal,
+    /// Some do, and went on doing so after the follower had caught up.
+    Different,
+    /// It could not be told.
+    Unknown,
+}
+
+/// A document that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The shard.
+    pub shard: u32,
+    /// The document.
+    pub id: String,
+    /// How.
+    pub kind: DifferenceKind,
+    /// Its version on the leader.
+    pub leader_version: Option<i64>,
+    /// Its version here.
+    pub follower_version: Option<i64>,
+}
+
+/// How a document differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DifferenceKind {
+    /// It is on the leader only.
+    Missing,
+    /// It is here only.
+    Extra,
+    /// Its version, routing or source differs.
+    Different,
+}
+
 /// A request for a rule that follows a leader's indices by their names.
 #[derive(Debug, Clone)]
 pub struct RuleRequest {

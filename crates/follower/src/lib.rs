@@ -14,6 +14,7 @@ mod leaders;
 pub mod metrics;
 mod shard;
 mod status;
+mod verify;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,9 +29,11 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Agent;
 use crate::autofollow::AutoFollow;
 use crate::index::Command;
+use crate::verify::Verifications;
 
 pub use control::{
-    ControlError, FailedStart, IndexStatus, Leaders, RuleRequest, RuleStatus, ShardStatus, StartRequest,
+    ControlError, Difference, DifferenceKind, FailedStart, IndexStatus, Leaders, RuleRequest, RuleStatus,
+    ShardStatus, StartRequest, VerifyOutcome, VerifyStatus,
 };
 
 /// How the agent works; the limits of its memory and its pace.
@@ -49,6 +52,7 @@ pub struct FollowerConfig {
 pub struct Follower {
     agent: Arc<Agent>,
     autofollow: Arc<AutoFollow>,
+    verifications: Arc<Verifications>,
 }
 
 impl Follower {
@@ -64,8 +68,10 @@ impl Follower {
     ) -> Result<Follower, ControlError> {
         let agent = Agent::start(cluster, store, tls, leaders, &config, shutdown.clone()).await?;
         let agent = Arc::new(agent);
+        let ending = shutdown.clone();
         let autofollow = AutoFollow::start(Arc::clone(&agent), shutdown).await?;
         Ok(Follower {
+            verifications: Arc::new(Verifications::new(Arc::clone(&agent), ending)),
             agent,
             autofollow: Arc::new(autofollow),
         })
@@ -117,6 +123,16 @@ impl Follower {
         self.autofollow.list()
     }
 
+    /// Begins to compare an index with its leader's, document by document, unless that is being done already.
+    pub fn verify(&self, index: &IndexName) -> Result<(), ControlError> {
+        self.verifications.begin(index)
+    }
+
+    /// What the last comparison of an index since the agent started has found.
+    pub fn verified(&self, index: &IndexName) -> Option<VerifyStatus> {
+        self.verifications.status(index)
+    }
+
     /// Where an index stands; `None` if it does not follow.
     pub fn status(&self, index: &IndexName) -> Option<IndexStatus> {
         self.agent.status(index)
@@ -157,6 +173,7 @@ impl Follower {
     /// start.
     pub async fn stopped(&self) {
         self.autofollow.stopped().await;
+        self.verifications.stopped().await;
         self.agent.stopped().await;
     }
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use slipstream_follower::{
-    ControlError, Follower, IndexStatus, Leaders, RuleRequest, RuleStatus, StartRequest,
+    ControlError, Follower, IndexStatus, Leaders, RuleRequest, RuleStatus, StartRequest, VerifyStatus,
 };
 use slipstream_model::IndexName;
 use slipstream_model::settings::Settings;
@@ -26,6 +26,10 @@ pub trait Control: Send + Sync + 'static {
     async fn remove_rule(&self, leader_alias: &str, name: &str) -> Result<(), ControlError>;
     /// All of them.
     fn rules(&self) -> Vec<RuleStatus>;
+    /// Begins a comparison.
+    fn verify(&self, index: &IndexName) -> Result<(), ControlError>;
+    /// The last one.
+    fn verified(&self, index: &IndexName) -> Option<VerifyStatus>;
     /// Where one index stands; `None` if it does not follow.
     fn status(&self, index: &IndexName) -> Option<IndexStatus>;
     /// All following indices, by name.
@@ -72,6 +76,14 @@ impl Control for Follower {
 
     fn rules(&self) -> Vec<RuleStatus> {
         Follower::rules(self)
+    }
+
+    fn verify(&self, index: &IndexName) -> Result<(), ControlError> {
+        Follower::verify(self, index)
+    }
+
+    fn verified(&self, index: &IndexName) -> Option<VerifyStatus> {
+        Follower::verified(self, index)
     }
 
     fn status(&self, index: &IndexName) -> Option<IndexStatus> {

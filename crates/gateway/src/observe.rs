@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use slipstream_model::IndexName;
 
 use crate::Gateway;
+use crate::body::Object;
+use crate::calls::acknowledged;
 use crate::error::ApiError;
 use crate::params::Params;
 
@@ -64,6 +67,37 @@ pub(crate) async fn index(
         Some(status) => Ok(Json(status).into_response()),
         None => Err(ApiError::not_found(format!(
             "No replication in progress for index:{index}"
+        ))),
+    }
+}
+
+/// `POST /_slipstream/v1/indices/{index}/verify`: begins a comparison with the leader.
+pub(crate) async fn verify(
+    State(gateway): State<Arc<Gateway>>,
+    Path(index): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    Object::read(&headers, body, "VerifyRequestParser")
+        .await?
+        .finish()?;
+    gateway.control.verify(&IndexName::new(index))?;
+    Ok(acknowledged())
+}
+
+/// `GET /_slipstream/v1/indices/{index}/verify`: how the last one stands.
+pub(crate) async fn verified(
+    State(gateway): State<Arc<Gateway>>,
+    Path(index): Path<String>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    Params::of(&uri, &[])?;
+    match gateway.control.verified(&IndexName::new(index.clone())) {
+        Some(status) => Ok(Json(status).into_response()),
+        None => Err(ApiError::not_found(format!(
+            "index [{index}] has not been compared since the agent started: POST here to begin"
         ))),
     }
 }

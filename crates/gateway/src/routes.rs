@@ -38,6 +38,11 @@ pub(crate) fn all() -> Vec<Route> {
         route("/metrics", &["get"], get(observe::metrics)),
         route("/_slipstream/v1/indices", &["get"], get(observe::indices)),
         route("/_slipstream/v1/indices/{index}", &["get"], get(observe::index)),
+        route(
+            "/_slipstream/v1/indices/{index}/verify",
+            &["get", "post"],
+            get(observe::verified).post(observe::verify),
+        ),
         route("/_slipstream/v1/autofollow", &["get"], get(autofollow::list)),
         route("/_slipstream/v1/openapi.json", &["get"], get(observe::openapi)),
         route(

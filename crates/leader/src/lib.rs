@@ -8,6 +8,7 @@
 //! whose turn it is, `frames` is where wire types stop.
 
 pub mod config;
+mod contents;
 pub mod metrics;
 pub mod server;
 

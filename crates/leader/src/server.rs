@@ -1,4 +1,4 @@
-//! The agent as a server: one cluster, one set of rules, three services, and an orderly end.
+//! The agent as a server: one cluster, one set of rules, four services, and an orderly end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use crate::authorise::Access;
 use crate::catalog::CatalogService;
 use crate::changes::ChangesService;
 use crate::config::{AllowRule, LeaderConfig};
+use crate::contents::ContentsService;
 use crate::handshake::HandshakeService;
 
 /// How long connections may take to close after the end was announced. Sessions end at once by themselves; this is for
@@ -94,6 +95,10 @@ impl Leader {
             )))
             .add_service(
                 v1::catalog_server::CatalogServer::new(CatalogService(agent.clone()))
+                    .max_encoding_message_size(limit),
+            )
+            .add_service(
+                v1::contents_server::ContentsServer::new(ContentsService(agent.clone()))
                     .max_encoding_message_size(limit),
             )
             .add_service(

@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Resume(IndexArgs),
     /// Show where indices stand
     Status(StatusArgs),
+    /// Compare a following index with its leader's: exit status 0 equal, 1 different, 2 could not tell
+    Verify(IndexArgs),
     /// Follow a leader's indices by their names
     #[command(subcommand)]
     Autofollow(AutofollowCommand),

@@ -52,6 +52,12 @@ impl Failure {
         self
     }
 
+    /// A question could not be answered, where "no" has a status of its own.
+    pub(crate) fn untold(mut self) -> Self {
+        self.code = USAGE;
+        self
+    }
+
     /// The failure and what to do about it, in one line.
     pub(crate) fn text(&self) -> String {
         match &self.remedy {

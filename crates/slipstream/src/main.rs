@@ -48,6 +48,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Pause(args) => commands::control::pause(&args, json).await,
             Command::Resume(args) => commands::control::resume(&args, json).await,
             Command::Status(args) => commands::status::run(&args, json).await,
+            Command::Verify(args) => commands::verify::run(&args, json).await,
             Command::Autofollow(command) => commands::autofollow::run(&command, json).await,
             Command::Completions { shell } => commands::completions::run(shell),
         }

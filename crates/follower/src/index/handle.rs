@@ -44,6 +44,11 @@ pub(super) struct Live {
 }
 
 impl IndexHandle {
+    /// What it was asked to follow.
+    pub(crate) fn definition(&self) -> Definition {
+        lock(&self.view.definition).clone()
+    }
+
     /// Where the index stands.
     pub(crate) fn status(&self) -> IndexStatus {
         let definition = lock(&self.view.definition).clone();

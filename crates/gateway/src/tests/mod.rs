@@ -9,7 +9,7 @@ use axum::http::{Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use slipstream_follower::{
-    ControlError, IndexStatus, Leaders, RuleRequest, RuleStatus, ShardStatus, StartRequest,
+    ControlError, IndexStatus, Leaders, RuleRequest, RuleStatus, ShardStatus, StartRequest, VerifyStatus,
 };
 use slipstream_model::settings::Settings;
 use slipstream_model::{IndexName, Phase, Reason};
@@ -143,6 +143,16 @@ impl Control for Fake {
 
     fn rules(&self) -> Vec<RuleStatus> {
         Vec::new()
+    }
+
+    fn verify(&self, index: &IndexName) -> Result<(), ControlError> {
+        Fake::known(index)?;
+        self.note(format!("verify {index}"));
+        Ok(())
+    }
+
+    fn verified(&self, _: &IndexName) -> Option<VerifyStatus> {
+        None
     }
 
     fn status(&self, index: &IndexName) -> Option<IndexStatus> {

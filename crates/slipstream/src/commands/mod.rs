@@ -7,3 +7,4 @@ pub(crate) mod control;
 pub(crate) mod sandbox;
 pub(crate) mod start;
 pub(crate) mod status;
+pub(crate) mod verify;
