@@ -239,6 +239,36 @@ async fn rules_that_cannot_be_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn starts_can_be_switched_off_and_the_switch_survives_a_restart() {
+    let mut world = World::start().await;
+    create(&world, &["logs-1"]).await;
+    let block = |on: bool| json!({ "persistent": { "plugins.replication.follower.block.start": on } });
+    let (status, answer) = world.agents.gateway.put("/_cluster/settings", &block(true)).await;
+    assert_eq!(status, 200, "{answer}");
+    world.agents.restart_follower(Duration::ZERO).await;
+    let words = ["Replication START block is set"];
+    world.refused("logs-1", 403, "status_exception", &words).await;
+    let (_, shown) = world
+        .agents
+        .gateway
+        .get("/_cluster/settings?flat_settings=true")
+        .await;
+    assert_eq!(
+        shown["persistent"]["plugins.replication.follower.block.start"], "true",
+        "{shown}"
+    );
+
+    let (status, answer) = world
+        .agents
+        .gateway
+        .put("/_cluster/settings", &block(false))
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    world.agents.follow("f", "logs-1").await;
+    follows(&world, "f").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn overrides_are_replaced_while_following() {
     let world = World::start().await;
     world.create("lead", json!({}), json!({})).await;

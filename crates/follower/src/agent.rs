@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::apply::Gate;
 use crate::budget::Budget;
-use crate::control::{ControlError, IndexStatus, Leaders, StartRequest};
+use crate::control::{BLOCK_START, ControlError, IndexStatus, Leaders, StartRequest};
 use crate::index::{Command, IndexHandle, IndexTask, Sightings, TaskContext, check, describe};
 use crate::leaders::{LeaderBook, LeaderError, LeaderLink};
 use crate::{FollowerConfig, lock};
@@ -32,6 +32,7 @@ pub(crate) struct Agent {
     /// Names for which a start is being checked: two requests for one name must not both pass.
     starting: Mutex<std::collections::BTreeSet<IndexName>>,
     tasks: TaskTracker,
+    switches: Mutex<BTreeMap<String, String>>,
 }
 
 impl Agent {
@@ -44,8 +45,8 @@ impl Agent {
         shutdown: CancellationToken,
     ) -> Result<Agent, ControlError> {
         let reading = store.clone();
-        let (definitions, registered) =
-            crate::blocking(move || Ok((reading.definitions()?, reading.leaders()?))).await?;
+        let read = move || Ok((reading.definitions()?, reading.leaders()?, reading.switches()?));
+        let (definitions, registered, switches) = crate::blocking(read).await?;
         let registered = registered
             .into_iter()
             .map(|leader| (leader.alias, leader.agents))
@@ -67,6 +68,7 @@ impl Agent {
             indices: Arc::default(),
             starting: Mutex::default(),
             tasks: TaskTracker::new(),
+            switches: Mutex::new(switches),
         };
         for definition in definitions {
             agent.spawn(definition, None);
@@ -86,6 +88,12 @@ impl Agent {
     }
 
     pub(crate) async fn follow(&self, request: StartRequest) -> Result<(), ControlError> {
+        if lock(&self.switches)
+            .get(BLOCK_START)
+            .is_some_and(|on| on == "true")
+        {
+            return Err(ControlError::StartBlocked);
+        }
         let name = request.follower_index.clone();
         if lock(&self.indices).contains_key(&name) || !lock(&self.starting).insert(name.clone()) {
             return Err(ControlError::FollowerExists(name));
@@ -215,6 +223,26 @@ impl Agent {
 
     pub(crate) fn leaders(&self) -> Leaders {
         self.context.leaders.all()
+    }
+
+    pub(crate) async fn set_switches(
+        &self,
+        switches: Vec<(String, Option<String>)>,
+    ) -> Result<(), ControlError> {
+        let (store, stored) = (self.context.store.clone(), switches.clone());
+        crate::blocking(move || store.put_switches(&stored)).await?;
+        let mut kept = lock(&self.switches);
+        for (name, value) in switches {
+            match value {
+                Some(value) => kept.insert(name, value),
+                None => kept.remove(&name),
+            };
+        }
+        Ok(())
+    }
+
+    pub(crate) fn switches(&self) -> BTreeMap<String, String> {
+        lock(&self.switches).clone()
     }
 
     /// The link to a leader.

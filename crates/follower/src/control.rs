@@ -235,6 +235,9 @@ pub enum ControlError {
         /// One of the indices that follow it.
         index: IndexName,
     },
+    /// Starts are switched off.
+    #[error("[FORBIDDEN] Replication START block is set")]
+    StartBlocked,
     /// There is a rule of that name.
     #[error("autofollow rule [{name}] for leader [{alias}] exists already: delete it first to change it")]
     RuleExists {
@@ -266,6 +269,9 @@ pub enum ControlError {
     #[error("the agent's store failed: {0}")]
     Store(#[from] slipstream_store::StoreError),
 }
+
+/// The setting that forbids starts while it is `true`.
+pub const BLOCK_START: &str = "plugins.replication.follower.block.start";
 
 /// Registered leaders: alias → addresses of their agents.
 pub type Leaders = BTreeMap<String, Vec<String>>;

@@ -16,6 +16,7 @@ mod shard;
 mod status;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipstream_cluster::Cluster;
@@ -121,6 +122,16 @@ impl Follower {
     /// All rules, by leader and name.
     pub fn rules(&self) -> Vec<RuleStatus> {
         self.autofollow.list()
+    }
+
+    /// Keeps settings by name; `None` puts the default back. [`control::BLOCK_START`] is obeyed, the others are only shown.
+    pub async fn set_switches(&self, switches: Vec<(String, Option<String>)>) -> Result<(), ControlError> {
+        self.agent.set_switches(switches).await
+    }
+
+    /// All that are kept.
+    pub fn switches(&self) -> BTreeMap<String, String> {
+        self.agent.switches()
     }
 
     /// Begins to compare an index with its leader's, document by document, unless that is being done already.

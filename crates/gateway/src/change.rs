@@ -1,10 +1,11 @@
-//! What a `PUT /_cluster/settings` asks for, sorted into leaders and everything else.
+//! What a `PUT /_cluster/settings` asks for, sorted into leaders, the incumbent's settings and everything else.
 
 use axum::http::StatusCode;
 use serde_json::{Map, Value};
 
 use crate::error::ApiError;
-use crate::settings;
+use crate::switches::Switch;
+use crate::{settings, switches};
 
 /// The two objects that settings come in.
 pub(crate) const SCOPES: [&str; 2] = ["persistent", "transient"];
@@ -14,6 +15,8 @@ pub(crate) const SCOPES: [&str; 2] = ["persistent", "transient"];
 pub(crate) struct Change {
     /// Alias → addresses; none removes it.
     pub(crate) leaders: Vec<(String, Vec<String>)>,
+    /// The incumbent's own settings.
+    pub(crate) switches: Vec<Switch>,
     /// Everything that is not ours, in the two objects it came in.
     pub(crate) others: [Vec<(String, Value)>; 2],
 }
@@ -33,6 +36,14 @@ pub(crate) fn read_change(object: &Map<String, Value>) -> Result<Change, ApiErro
             _ => return Err(ApiError::illegal(format!("[{scope}] is not an object"))),
         };
         for (name, value) in settings::flatten(inner)? {
+            if name.starts_with(switches::PREFIX) {
+                let switch = switches::judge(&name, &value)?;
+                if change.switches.iter().any(|known| known.name == name) {
+                    return Err(ApiError::illegal(format!("setting [{name}] is given twice")));
+                }
+                change.switches.push(switch);
+                continue;
+            }
             let Some(rest) = name.strip_prefix("cluster.remote.") else {
                 change.others[at].push((name, value));
                 continue;
@@ -135,6 +146,15 @@ mod tests {
         }
         let two = change(json!({"persistent": {"cluster.remote.x.seeds": "a:1, [::1]:2"}})).unwrap();
         assert_eq!(two.leaders[0].1, ["a:1", "[::1]:2"]);
+    }
+
+    #[test]
+    fn the_incumbents_settings_are_ours_and_judged_before_anything_is_done() {
+        let body = json!({"persistent": {"plugins": {"replication": {"follower": {"block": {"start": true}}}}, "a.b": 1}});
+        let read = change(body).unwrap();
+        assert_eq!(read.switches[0].name, "plugins.replication.follower.block.start");
+        assert_eq!(read.others[0], [("a.b".to_owned(), json!(1))]);
+        assert!(change(json!({"transient": {"plugins.replication.bogus": 1}})).is_err());
     }
 
     #[test]

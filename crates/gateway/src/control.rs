@@ -1,5 +1,7 @@
 //! What the gateway asks of the agent behind it. A trait, so that the REST surface can be tested without an agent.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use slipstream_follower::{
     ControlError, Follower, IndexStatus, Leaders, RuleRequest, RuleStatus, StartRequest, VerifyStatus,
@@ -26,6 +28,10 @@ pub trait Control: Send + Sync + 'static {
     async fn remove_rule(&self, leader_alias: &str, name: &str) -> Result<(), ControlError>;
     /// All of them.
     fn rules(&self) -> Vec<RuleStatus>;
+    /// Keeps settings of the incumbent's, by name; `None` puts the default back.
+    async fn set_switches(&self, switches: Vec<(String, Option<String>)>) -> Result<(), ControlError>;
+    /// All that are kept.
+    fn switches(&self) -> BTreeMap<String, String>;
     /// Begins a comparison.
     fn verify(&self, index: &IndexName) -> Result<(), ControlError>;
     /// The last one.
@@ -76,6 +82,14 @@ impl Control for Follower {
 
     fn rules(&self) -> Vec<RuleStatus> {
         Follower::rules(self)
+    }
+
+    async fn set_switches(&self, switches: Vec<(String, Option<String>)>) -> Result<(), ControlError> {
+        Follower::set_switches(self, switches).await
+    }
+
+    fn switches(&self) -> BTreeMap<String, String> {
+        Follower::switches(self)
     }
 
     fn verify(&self, index: &IndexName) -> Result<(), ControlError> {

@@ -122,6 +122,7 @@ impl From<ControlError> for ApiError {
                 "resource_already_exists_exception",
                 reason,
             ),
+            ControlError::StartBlocked => ApiError::new(StatusCode::FORBIDDEN, "status_exception", reason),
             ControlError::Forbidden(_) => ApiError::new(StatusCode::FORBIDDEN, "security_exception", reason),
             ControlError::LeaderInUse { .. } | ControlError::LeaderInUseByRule { .. } => {
                 ApiError::new(StatusCode::CONFLICT, "illegal_argument_exception", reason)

@@ -4,8 +4,8 @@
 //! its own under `/_slipstream/v1`. Three promises: nothing is acknowledged without effect; a caller's mistake is
 //! answered with 4xx and says what is wrong; a write to a following index does not pass.
 //!
-//! The gateway has no users of its own: whoever reaches its address controls the replication. Bind it to the loopback
-//! address, or put what authenticates in front of it.
+//! The gateway has no users of its own: whoever reaches its address controls the replication. The configuration therefore
+//! refuses addresses that other hosts can reach, unless the operator says that what authenticates stands in front.
 
 mod autofollow;
 mod body;
@@ -27,6 +27,7 @@ mod routes;
 mod settings;
 mod stats;
 mod status;
+mod switches;
 
 use std::io;
 use std::sync::Arc;

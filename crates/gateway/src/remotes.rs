@@ -1,16 +1,17 @@
 //! Leaders as the engines' remote clusters: `cluster.remote.ALIAS.seeds` in `/_cluster/settings`, and `/_remote/info`.
 //!
-//! The addresses are those of leader agents. Nothing is acknowledged without effect: any other setting is refused, or,
+//! The incumbent's own settings (`switches`) stand there too. The addresses are those of leader agents. Nothing is acknowledged without effect: any other setting is refused, or,
 //! with the proxy on, left to the target. What is registered is kept for good, so it shows as persistent whichever
 //! way it was sent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures::future::join_all;
 use serde_json::{Map, Value, json};
@@ -68,7 +69,13 @@ pub(crate) async fn put(
         }
     };
     let (control, leaders) = (Arc::clone(&gateway.control), change.leaders.clone());
+    let switches: Vec<_> = change
+        .switches
+        .iter()
+        .map(|switch| (switch.name.clone(), switch.value.clone()))
+        .collect();
     to_the_end(async move {
+        control.set_switches(switches).await?;
         for (alias, agents) in leaders {
             if !agents.is_empty() {
                 control.register_leader(&alias, agents).await?;
@@ -84,9 +91,23 @@ pub(crate) async fn put(
         .into_iter()
         .filter(|(_, agents)| !agents.is_empty())
         .collect();
-    merge(&mut answer, &done, flat);
+    let set = change.switches.iter();
+    let set = set.filter_map(|switch| Some((switch.name.clone(), switch.value.clone()?)));
+    merge(&mut answer, &done, &set.collect(), flat);
     answer.insert("acknowledged".to_owned(), Value::Bool(true));
-    Ok(Json(answer).into_response())
+    let mut response = Json(answer).into_response();
+    for switch in &change.switches {
+        if let Some(why) = switch.idle {
+            let text = format!(
+                "299 slipstream \"setting [{}] is kept and without effect here: {why}\"",
+                switch.name
+            );
+            if let Ok(text) = HeaderValue::from_str(&text) {
+                response.headers_mut().append(header::WARNING, text);
+            }
+        }
+    }
+    Ok(response)
 }
 
 /// `GET /_cluster/settings`.
@@ -103,7 +124,8 @@ pub(crate) async fn get(
             Passed::Refused(response) => return Ok(response),
         },
     };
-    merge(&mut answer, &gateway.control.leaders(), flat);
+    let (leaders, switches) = (gateway.control.leaders(), gateway.control.switches());
+    merge(&mut answer, &leaders, &switches, flat);
     Ok(Json(answer).into_response())
 }
 
@@ -158,11 +180,18 @@ fn params(gateway: &Gateway, uri: &Uri) -> Result<Params, ApiError> {
     }
 }
 
-/// Puts leaders into a settings answer, under `persistent`.
-fn merge(answer: &mut Map<String, Value>, leaders: &Leaders, flat: bool) {
-    let ours = leaders
+/// Puts what is kept here into a settings answer, under `persistent`.
+fn merge(
+    answer: &mut Map<String, Value>,
+    leaders: &Leaders,
+    switches: &BTreeMap<String, String>,
+    flat: bool,
+) {
+    let leaders = leaders
         .iter()
         .map(|(alias, agents)| (format!("cluster.remote.{alias}.seeds"), json!(agents)));
+    let switches = switches.iter().map(|(name, value)| (name.clone(), json!(value)));
+    let ours = leaders.chain(switches);
     let persistent = answer.entry("persistent").or_insert_with(|| json!({}));
     let Value::Object(persistent) = persistent else {
         return;
@@ -199,13 +228,14 @@ mod tests {
             .unwrap()
             .clone();
         let leaders = Leaders::from([("x".to_owned(), vec!["h:1".to_owned()])]);
-        merge(&mut answer, &leaders, false);
+        let none = BTreeMap::new();
+        merge(&mut answer, &leaders, &none, false);
         assert_eq!(
             Value::Object(answer.clone()),
             json!({"persistent": {"a": {"b": "1"}, "cluster": {"remote": {"x": {"seeds": ["h:1"]}}}}, "transient": {}})
         );
         let mut flat = json!({"persistent": {"a.b": "1"}}).as_object().unwrap().clone();
-        merge(&mut flat, &leaders, true);
+        merge(&mut flat, &leaders, &none, true);
         assert_eq!(
             flat["persistent"],
             json!({"a.b": "1", "cluster.remote.x.seeds": ["h:1"]})

@@ -42,7 +42,7 @@ impl ChangesService {
             tracing::warn!(identity = %caller, streams, "refused a stream, this many are open already");
             refused(Refusal::TooManyStreams);
             Status::unavailable(format!(
-                "the leader agent already serves {streams} streams: raise its limit or follow fewer shards"
+                "the leader agent already serves {streams} streams: raise [limits] max_streams in leader.toml, or follow fewer shards"
             ))
         })?;
         let open = self.first_frame(&caller, &mut said).await?;

@@ -1,4 +1,5 @@
-//! What a shard holds, for followers that want to know whether they are equal.
+//! What a shard holds, for followers that want to know whether they are equal. Few shards are read at once, however many
+//! followers ask (I8); a caller that goes away ends its reading.
 
 use std::collections::HashSet;
 
@@ -36,7 +37,11 @@ impl ContentsService {
                 "the leader index [{index}] was deleted, or is another one by now"
             )));
         }
-        let read = cluster.fingerprints(&index, ShardId(of.shard), take);
+        let read = async {
+            // The semaphore is never closed.
+            let _turn = self.0.readings.acquire().await;
+            cluster.fingerprints(&index, ShardId(of.shard), take).await
+        };
         tokio::select! {
             read = read => read.map_err(|e| cause::of_cluster(&e)),
             () = self.0.shutdown.cancelled() => Err(Status::unavailable("the leader agent is ending")),

@@ -24,6 +24,9 @@ use crate::handshake::HandshakeService;
 /// peers that do not read what they are told.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// Whole shards that are read at once, for followers that compare themselves; others wait for their turn.
+const MOST_READINGS: usize = 2;
+
 /// Why a leader agent stopped serving.
 #[derive(Debug, Error)]
 pub enum LeaderError {
@@ -45,6 +48,8 @@ pub(crate) struct Agent {
     pub(crate) config: Arc<LeaderConfig>,
     /// Streams that may still be opened.
     pub(crate) streams: Arc<Semaphore>,
+    /// Readings of whole shards that may still be begun: they are searches of the leader's, and not urgent.
+    pub(crate) readings: Arc<Semaphore>,
     /// The agent's end.
     pub(crate) shutdown: CancellationToken,
 }
@@ -62,6 +67,7 @@ impl Leader {
             access,
             config: Arc::new(config),
             streams,
+            readings: Arc::new(Semaphore::new(MOST_READINGS)),
             shutdown,
         })
     }

@@ -1,5 +1,6 @@
 //! The store as a whole: opened once for each follower agent, holding definitions and leaders, handing out shards.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -131,6 +132,28 @@ impl Store {
     /// All rules, by alias and name.
     pub fn rules(&self) -> Result<Vec<AutoFollowRule>> {
         self.all(Family::AutoFollow, "reading the auto-follow rules")
+    }
+
+    /// Keeps settings by name; `None` forgets one. Synced, and all or nothing.
+    pub fn put_switches(&self, switches: &[(String, Option<String>)]) -> Result<()> {
+        if switches.is_empty() {
+            return Ok(());
+        }
+        let family = self.engine.family(Family::Switches)?;
+        let mut batch = WriteBatch::default();
+        for (name, value) in switches {
+            match value {
+                Some(value) => batch.put_cf(family, name, to_json(&self.engine, &(name, value))?),
+                None => batch.delete_cf(family, name),
+            }
+        }
+        self.engine.write_synced(batch, || "keep settings".to_owned())
+    }
+
+    /// All settings that are kept, by name.
+    pub fn switches(&self) -> Result<BTreeMap<String, String>> {
+        let pairs: Vec<(String, String)> = self.all(Family::Switches, "reading the settings")?;
+        Ok(pairs.into_iter().collect())
     }
 
     /// What is kept of one shard of a follower index. Costs nothing, and needs no definition to be there.

@@ -39,6 +39,8 @@ pub(crate) enum Family {
     Leaders,
     /// Alias and name → [`crate::AutoFollowRule`].
     AutoFollow,
+    /// Name of a setting → its value.
+    Switches,
     /// Shard → [`crate::ShardProgress`].
     Progress,
     /// Shard, sequence number and id → routing.
@@ -48,11 +50,12 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    pub(crate) const ALL: [Family; 7] = [
+    pub(crate) const ALL: [Family; 8] = [
         Family::Meta,
         Family::Definitions,
         Family::Leaders,
         Family::AutoFollow,
+        Family::Switches,
         Family::Progress,
         Family::Live,
         Family::Ids,
@@ -65,6 +68,7 @@ impl Family {
             Family::Definitions => "definitions",
             Family::Leaders => "leaders",
             Family::AutoFollow => "autofollow",
+            Family::Switches => "switches",
             Family::Progress => "progress",
             Family::Live => "live",
             Family::Ids => "ids",
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn all_memtables_together_stay_within_their_budget() {
-        // Seven families and RocksDB's default one.
+        // Eight families and RocksDB's default one.
         let small = Family::ALL.len() + 1 - 2;
         let most = (2 * LARGE_MEMTABLE + small * SMALL_MEMTABLE) * BUFFERS as usize;
         assert!(most <= MEMTABLES, "{most}");

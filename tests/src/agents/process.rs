@@ -30,6 +30,8 @@ pub struct Process {
     name: &'static str,
     config: PathBuf,
     log: PathBuf,
+    /// Reads files only where their permissions let it, also as root.
+    ordinary: bool,
     child: Option<Child>,
 }
 
@@ -40,6 +42,7 @@ impl Process {
             name,
             config: folder.join(format!("{file}.toml")),
             log: folder.join(format!("{file}.log")),
+            ordinary: false,
             child: None,
         }
     }
@@ -56,7 +59,17 @@ impl Process {
             .open(&self.log)
             .expect("a log file");
         let errors = log.try_clone().expect("another handle");
-        let child = Command::new(binary())
+        let mut command = if self.ordinary {
+            let powers = "-dac_override,-dac_read_search";
+            let mut command = Command::new("setpriv");
+            command
+                .args(["--bounding-set", powers, "--inh-caps", powers])
+                .arg(binary());
+            command
+        } else {
+            Command::new(binary())
+        };
+        let child = command
             .arg(self.name)
             .arg("--config")
             .arg(&self.config)
@@ -71,6 +84,12 @@ impl Process {
             .spawn()
             .expect("the agent's process");
         self.child = Some(child);
+    }
+
+    /// From its next life on the process reads files only where their permissions let it. Needs root, who could read
+    /// everything else.
+    pub fn becomes_ordinary(&mut self) {
+        self.ordinary = true;
     }
 
     /// SIGKILL.

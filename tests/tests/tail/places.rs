@@ -1,6 +1,7 @@
 //! Where the files are, and what the operator says of them: nowhere, elsewhere, away and back again, off, and demanded.
 
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
 
 use slipstream_testkit::servers::{Release, Server, ServerConfig, or_skip};
@@ -65,6 +66,32 @@ pub(crate) async fn every_one(release: Release, seed: u64) {
     world.agents.leader.crash();
     world.tailed("moving").await;
     bulk(&world.source(), "moving", 50..100).await;
+    world.equal("moving").await;
+
+    not_readable(&mut world, &config).await;
+}
+
+/// The folder is there and the agent's user may not read it; then he may.
+async fn not_readable(world: &mut World, config: &str) {
+    if std::fs::metadata("/proc/self").expect("this process").uid() != 0 {
+        // Only root reads what permissions forbid, and only root can put that away.
+        return;
+    }
+    let data = world.leader.data_path();
+    let permit = |mode: u32| std::fs::set_permissions(&data, Permissions::from_mode(mode)).expect("root may");
+    permit(0o700);
+    std::fs::write(world.agents.leader.config(), config).expect("leader.toml");
+    world.agents.leader.becomes_ordinary();
+    world.agents.leader.crash();
+    world
+        .windowed("moving", "add this agent's user to the engine's group")
+        .await;
+    bulk(&world.source(), "moving", 100..150).await;
+    world.equal("moving").await;
+
+    permit(0o755);
+    world.tailed("moving").await;
+    bulk(&world.source(), "moving", 150..200).await;
     world.equal("moving").await;
 }
 

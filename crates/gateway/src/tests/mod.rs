@@ -1,6 +1,6 @@
 //! The surface as a caller sees it: requests go through the router, to an agent and a target that only take notes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ use super::*;
 /// An agent in which `f1` follows `leader-01`.
 struct Fake {
     leaders: Mutex<Leaders>,
+    switches: Mutex<BTreeMap<String, String>>,
     notes: Arc<Mutex<Vec<String>>>,
     phase: Phase,
 }
@@ -145,6 +146,21 @@ impl Control for Fake {
         Vec::new()
     }
 
+    async fn set_switches(&self, switches: Vec<(String, Option<String>)>) -> Result<(), ControlError> {
+        let mut kept = self.switches.lock().unwrap();
+        for (name, value) in switches {
+            match value {
+                Some(value) => kept.insert(name, value),
+                None => kept.remove(&name),
+            };
+        }
+        Ok(())
+    }
+
+    fn switches(&self) -> BTreeMap<String, String> {
+        self.switches.lock().unwrap().clone()
+    }
+
     fn verify(&self, index: &IndexName) -> Result<(), ControlError> {
         Fake::known(index)?;
         self.note(format!("verify {index}"));
@@ -200,6 +216,7 @@ impl Bench {
         )]));
         let control = Arc::new(Fake {
             leaders,
+            switches: Mutex::default(),
             notes: Arc::clone(&notes),
             phase: Phase::Syncing,
         });
@@ -267,6 +284,7 @@ async fn serving_ends_when_told_to() {
     let shutdown = CancellationToken::new();
     let control = Fake {
         leaders: Mutex::default(),
+        switches: Mutex::default(),
         notes: Arc::default(),
         phase: Phase::Syncing,
     };

@@ -425,3 +425,24 @@ async fn overrides_are_replaced_and_stats_told() {
         assert!(answer[field].is_u64(), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn the_incumbents_settings_are_kept_and_shown() {
+    let bench = Bench::new(None);
+    let body = r#"{"persistent":{"plugins":{"replication":{"follower":{"poll_interval":"100ms","block.start":true}}}}}"#;
+    let (status, answer) = bench.send("PUT", "/_cluster/settings?flat_settings", body).await;
+    assert_eq!(status, 200, "{answer}");
+    let (_, shown) = bench.send("GET", "/_cluster/settings?flat_settings", "").await;
+    assert_eq!(
+        shown["persistent"]["plugins.replication.follower.poll_interval"],
+        "100ms"
+    );
+    assert_eq!(
+        shown["persistent"]["plugins.replication.follower.block.start"],
+        "true"
+    );
+    let body = r#"{"persistent":{"plugins.replication.follower.*":null,"plugins.replication.nonsense":1}}"#;
+    let (status, reason) = bench.refused("PUT", "/_cluster/settings", body).await;
+    assert_eq!(status, 400);
+    assert!(reason.contains("not recognized"), "{reason}");
+}

@@ -114,7 +114,7 @@ async fn answer(State(stub): State<Stub>, request: Request) -> Response {
             return StatusCode::FORBIDDEN.into_response();
         }
         // A folder that is there.
-        let data = env!("CARGO_MANIFEST_DIR");
+        let data = std::env::temp_dir();
         let node = json!({"name": "node-1", "settings": {"path": {"data": [data]}}});
         return Json(json!({"nodes": {"n1": node}})).into_response();
     }

@@ -1,4 +1,4 @@
-//! `[limits]`: how much a follower agent takes on. The defaults suit most targets.
+//! `[limits]`: how much an agent takes on. The defaults suit most clusters.
 
 use slipstream_follower::FollowerConfig;
 
@@ -10,6 +10,17 @@ const MEMORY_MB: i64 = 64;
 /// Bulks in flight a shard.
 const LANES: i64 = 4;
 
+/// Streams that a leader agent serves at once, one a shard and follower. An idle one costs next to nothing.
+const STREAMS: i64 = 4_096;
+
+/// A leader agent's: how many streams it serves at once.
+pub(super) fn read_leader(mut section: Section) -> Result<usize, ConfigError> {
+    let streams = section.integer("max_streams", 1..=1_000_000, STREAMS)? as usize;
+    section.finish()?;
+    Ok(streams)
+}
+
+/// A follower agent's.
 pub(super) fn read(mut section: Section) -> Result<FollowerConfig, ConfigError> {
     let config = FollowerConfig {
         memory_bytes: section

@@ -37,6 +37,7 @@ pub(crate) struct LeaderFile {
     pub(crate) tls: Certificates,
     pub(crate) allow: Vec<AllowRule>,
     pub(crate) observe: Option<String>,
+    pub(crate) max_streams: usize,
 }
 
 /// A follower agent's file.
@@ -68,6 +69,7 @@ impl LeaderFile {
             tls: tls::read(document.section("tls")?)?,
             allow: allow::read(document.sections("allow")?)?,
             observe: observe::read(document.section("observe")?)?,
+            max_streams: limits::read_leader(document.section("limits")?)?,
         };
         document.finish()?;
         Ok(file)

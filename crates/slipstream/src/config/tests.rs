@@ -95,6 +95,7 @@ fn a_leaders_file_is_read() {
     assert!(matches!(file.cluster.auth, Auth::None));
     assert_eq!(file.listen, "127.0.0.1:9700");
     assert_eq!(file.observe.as_deref(), Some("127.0.0.1:9701"));
+    assert_eq!(file.max_streams, 4_096);
     assert_eq!(file.allow[0].identity, "follower.dr.example");
     assert!(file.allow[0].indices[0].matches("logs-7"));
 }
@@ -306,6 +307,20 @@ fn numbers_have_bounds_and_aliases_are_given_once() {
         let error = folder.follower(&format!("{FOLLOWER}{text}\n"), &[]).unwrap_err();
         assert!(error.starts_with(refusal), "{error}\n{refusal}");
     }
+}
+
+#[test]
+fn a_gateway_that_other_hosts_reach_needs_the_operators_word() {
+    let folder = Folder::new();
+    let open = FOLLOWER.replacen("127.0.0.1:9710", "0.0.0.0:9710", 1);
+    let error = folder.follower(&open, &[]).unwrap_err();
+    assert!(
+        error.starts_with("follower.toml:7: [gateway] address: other hosts can reach 0.0.0.0:9710"),
+        "{error}"
+    );
+    assert!(error.contains("trust_network = true"), "{error}");
+    let trusting = open.replacen("proxy = true", "trust_network = true", 1);
+    assert!(folder.follower(&trusting, &[]).unwrap().gateway.trust_network);
 }
 
 #[test]

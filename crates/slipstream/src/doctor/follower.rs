@@ -21,14 +21,14 @@ const LIST: Duration = Duration::from_secs(15);
 pub(super) async fn examine(file: FollowerFile, checks: &mut Checks) {
     tls::certificate(file.tls.identity.expires_at(), checks);
     tls::port(&file.gateway.address, "[gateway] address", checks).await;
-    if !is_loopback(&file.gateway.address) {
+    if file.gateway.trust_network {
         checks.warn(
-            "[gateway] address",
+            "[gateway] trust_network",
             format!(
-                "{} can be reached from other hosts, and the gateway has no users",
+                "whoever reaches {} controls the replication",
                 file.gateway.address
             ),
-            "bind it to 127.0.0.1, or let only operators reach it",
+            "make sure that only operators, or what authenticates them, reach it",
         );
     }
     store(&file.store.0, checks);
@@ -138,30 +138,5 @@ async fn leader(alias: &str, address: &str, tls: ClientTls, checks: &mut Checks)
             "its indices were not listed in time",
             "look into the leader agent's log",
         ),
-    }
-}
-
-fn is_loopback(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_loopback;
-
-    #[test]
-    fn only_addresses_of_this_host_are_its_own() {
-        for (address, own) in [
-            ("127.0.0.1:9710", true),
-            ("localhost:9710", true),
-            ("[::1]:9710", true),
-            ("0.0.0.0:9710", false),
-            ("[::]:9710", false),
-            ("gateway.example:9710", false),
-        ] {
-            assert_eq!(is_loopback(address), own, "{address}");
-        }
     }
 }

@@ -39,6 +39,7 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     let _end = shutdown.clone().drop_guard();
     let config = LeaderConfig {
         allow: file.allow,
+        max_streams: file.max_streams,
         translog: TailConfig {
             enabled: file.translog.enabled,
             data_path: file.translog.data_path,

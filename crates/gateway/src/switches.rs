@@ -1,0 +1,266 @@
+//! The incumbent's own cluster settings, `plugins.replication.*`, sorted by what they do here.
+//!
+//! A few make sense and are obeyed. Most tune machinery that is not there: they are kept and shown, so that scripts which set
+//! them go on working, and the answer says in a `Warning` header that they are without effect. One that asks for something which is not done
+//! here is refused, and so is what the incumbent does not know, or a value that it would not take.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::error::ApiError;
+
+/// What all of them begin with.
+pub(crate) const PREFIX: &str = "plugins.replication.";
+
+/// What a setting does here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// It is obeyed.
+    Obeyed,
+    /// Nothing, for this reason.
+    None(&'static str),
+    /// It asks for something that is not done.
+    Refused(&'static str),
+}
+
+/// Which values it may have.
+#[derive(Debug, Clone, Copy)]
+enum Range {
+    Flag,
+    Number(u64, u64),
+    /// In milliseconds.
+    Time(u64, u64),
+    Bytes,
+}
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+
+const BATCHES: Effect = Effect::None("batches are sized by bytes");
+const LISTENS: Effect = Effect::None("nothing is polled");
+const LEASES: Effect = Effect::None("there are no retention leases");
+const FILES: Effect = Effect::None("no files are copied");
+const RULES: Effect = Effect::None("rules look twice a second, and try again by themselves");
+const POOLS: Effect = Effect::None("the leader's nodes do no work for replication");
+
+/// Name behind the prefix, effect, values. The incumbent's ranges.
+const KNOWN: [(&str, Effect, Range); 16] = [
+    ("follower.block.start", Effect::Obeyed, Range::Flag),
+    (
+        "replicate.delete_index",
+        Effect::Refused("followers of deleted indices are paused and kept: stop and delete them yourself"),
+        Range::Flag,
+    ),
+    (
+        "follower.index.ops_batch_size",
+        BATCHES,
+        Range::Number(16, u64::MAX),
+    ),
+    (
+        "follower.concurrent_readers_per_shard",
+        BATCHES,
+        Range::Number(1, u64::MAX),
+    ),
+    (
+        "follower.concurrent_writers_per_shard",
+        BATCHES,
+        Range::Number(1, u64::MAX),
+    ),
+    ("follower.poll_interval", LISTENS, Range::Time(1, SECOND)),
+    (
+        "follower.metadata_sync_interval",
+        Effect::None("metadata comes ahead of the documents that need it"),
+        Range::Time(5 * SECOND, u64::MAX),
+    ),
+    (
+        "follower.retention_lease_max_failure_duration",
+        LEASES,
+        Range::Time(SECOND, 12 * HOUR),
+    ),
+    ("follower.index.recovery.chunk_size", FILES, Range::Bytes),
+    (
+        "follower.index.recovery.max_concurrent_file_chunks",
+        FILES,
+        Range::Number(1, u64::MAX),
+    ),
+    (
+        "autofollow.fetch_poll_interval",
+        RULES,
+        Range::Time(30 * SECOND, HOUR),
+    ),
+    (
+        "autofollow.retry_poll_interval",
+        RULES,
+        Range::Time(MINUTE, 4 * HOUR),
+    ),
+    (
+        "autofollow.concurrent_replication_jobs_trigger_size",
+        RULES,
+        Range::Number(1, 100),
+    ),
+    ("leader.thread_pool.size", POOLS, Range::Number(0, u64::MAX)),
+    ("leader.thread_pool.queue_size", POOLS, Range::Number(0, u64::MAX)),
+    ("follower.bulk_batch_size", BATCHES, Range::Number(1, 100)),
+];
+
+/// A setting that may be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Switch {
+    pub(crate) name: String,
+    /// `None` puts the default back.
+    pub(crate) value: Option<String>,
+    /// Why it is without effect, if so.
+    pub(crate) idle: Option<&'static str>,
+}
+
+/// Judges one setting, given by its full name.
+pub(crate) fn judge(name: &str, value: &Value) -> Result<Switch, ApiError> {
+    let known = KNOWN
+        .iter()
+        .find(|(known, ..)| name.strip_prefix(PREFIX) == Some(known));
+    let Some((_, effect, range)) = known else {
+        return Err(ApiError::illegal(format!(
+            "persistent setting [{name}], not recognized"
+        )));
+    };
+    let text = match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Array(_) | Value::Object(_) => {
+            return Err(ApiError::illegal(format!(
+                "setting [{name}] must be a single value"
+            )));
+        }
+    };
+    if let Some(text) = &text
+        && !range.takes(text)
+    {
+        return Err(ApiError::illegal(format!(
+            "Failed to parse value [{text}] for setting [{name}]: {}",
+            range.in_words()
+        )));
+    }
+    let idle = match effect {
+        Effect::Obeyed => None,
+        Effect::None(why) => Some(*why),
+        // Switching it off is what is done anyway.
+        Effect::Refused(_) if text.as_deref().is_none_or(|text| text == "false") => None,
+        Effect::Refused(why) => {
+            return Err(ApiError::illegal(format!(
+                "setting [{name}] cannot be obeyed here: {why}"
+            )));
+        }
+    };
+    Ok(Switch {
+        name: name.to_owned(),
+        value: text,
+        idle,
+    })
+}
+
+impl Range {
+    fn takes(self, text: &str) -> bool {
+        match self {
+            Range::Flag => matches!(text, "true" | "false"),
+            Range::Number(least, most) => text.parse().is_ok_and(|n: u64| (least..=most).contains(&n)),
+            Range::Time(least, most) => time(text).is_some_and(|time| {
+                let millis = time.as_millis();
+                (u128::from(least)..=u128::from(most)).contains(&millis)
+            }),
+            Range::Bytes => bytes(text).is_some(),
+        }
+    }
+
+    fn in_words(self) -> String {
+        match self {
+            Range::Flag => "only [true] or [false] are allowed".to_owned(),
+            Range::Number(least, u64::MAX) => format!("must be a number >= {least}"),
+            Range::Number(least, most) => format!("must be a number from {least} to {most}"),
+            Range::Time(least, u64::MAX) => format!("must be a time such as [30s], >= {least}ms"),
+            Range::Time(least, most) => format!("must be a time such as [30s], from {least}ms to {most}ms"),
+            Range::Bytes => "must be a size such as [10mb]".to_owned(),
+        }
+    }
+}
+
+/// A time as the engines write it: a whole number and its unit.
+fn time(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text[..digits].parse().ok()?;
+    let unit = match &text[digits..] {
+        "ms" => 1,
+        "s" => SECOND,
+        "m" => MINUTE,
+        "h" => HOUR,
+        "d" => 24 * HOUR,
+        _ => return None,
+    };
+    number.checked_mul(unit).map(Duration::from_millis)
+}
+
+/// A size as the engines write it.
+fn bytes(text: &str) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text[..digits].parse().ok()?;
+    let shift = match text[digits..].to_ascii_lowercase().as_str() {
+        "b" => 0,
+        "k" | "kb" => 10,
+        "m" | "mb" => 20,
+        "g" | "gb" => 30,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(name: &str, value: &Value) -> Result<Switch, ApiError> {
+        judge(&format!("{PREFIX}{name}"), value)
+    }
+
+    #[test]
+    fn what_is_obeyed_and_what_is_without_effect_is_told_apart() {
+        let block = judged("follower.block.start", &json!(true)).unwrap();
+        assert_eq!((block.value.as_deref(), block.idle), (Some("true"), None));
+        let poll = judged("follower.poll_interval", &json!("50ms")).unwrap();
+        assert_eq!(poll.idle, Some("nothing is polled"));
+        assert_eq!(
+            judged("follower.poll_interval", &Value::Null).unwrap().value,
+            None
+        );
+    }
+
+    #[test]
+    fn values_that_the_incumbent_would_not_take_are_refused() {
+        for (name, value) in [
+            ("follower.block.start", json!("maybe")),
+            ("follower.poll_interval", json!("2s")),
+            ("follower.poll_interval", json!(50)),
+            ("autofollow.fetch_poll_interval", json!("1s")),
+            ("follower.index.ops_batch_size", json!(1)),
+            ("follower.index.recovery.chunk_size", json!("10")),
+            ("follower.block.start", json!(["true"])),
+            ("bogus", json!(1)),
+        ] {
+            assert!(judged(name, &value).is_err(), "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_done_here_is_not_acknowledged() {
+        let refused = judged("replicate.delete_index", &json!(true)).unwrap_err();
+        assert!(
+            refused.reason().contains("stop and delete them yourself"),
+            "{}",
+            refused.reason()
+        );
+        assert!(judged("replicate.delete_index", &json!(false)).is_ok());
+    }
+}
