@@ -15,7 +15,7 @@ use crate::pages::PageQuery;
 use crate::searcher::Searcher;
 
 /// How many buckets ids are spread over.
-pub const BUCKETS: usize = 4096;
+const BUCKETS: usize = 4096;
 
 /// Documents in a page at most; halved and more where they are large.
 const PAGE: usize = 2_000;
@@ -126,7 +126,7 @@ impl Digests {
 
 impl Cluster {
     /// Reads all documents of a shard once, after a refresh, and hands each one's fingerprint to `take`. Returns what the
-    /// shard had acknowledged before. What changes meanwhile may be seen as it was, as it is, or not at all.
+    /// shard had acknowledged before it was read. What changes meanwhile may be seen as it was, as it is, or not at all.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] where the index has no such shard with a started primary; [`ErrorKind::Incomplete`] if the
@@ -137,7 +137,6 @@ impl Cluster {
         shard: ShardId,
         mut take: impl FnMut(Fingerprint),
     ) -> Result<GlobalCheckpoint> {
-        let before = self.place(index, shard).await?;
         self.refresh(index).await?;
         let place = self.place(index, shard).await?;
         let target = Searcher::new(index.clone(), shard, place.node);
@@ -165,7 +164,7 @@ impl Cluster {
             size = (size * 2).min(PAGE);
             page.ops.iter().filter_map(Fingerprint::of).for_each(&mut take);
         }
-        Ok(before.global_checkpoint)
+        Ok(place.global_checkpoint)
     }
 
     async fn place(&self, index: &IndexName, shard: ShardId) -> Result<crate::stats::ShardSeqStats> {

@@ -29,7 +29,7 @@ mod tls;
 pub use bulk::{BulkItem, ItemError, ItemOutcome, RetryReason, fits_bulk};
 pub use client::Cluster;
 pub use config::{Auth, ClientCert, ClusterConfig, Secret, Timeouts};
-pub use contents::{BUCKETS, Digests, Fingerprint};
+pub use contents::{Digests, Fingerprint};
 pub use copies::{IndexCopies, LocalNode, ShardCopy};
 pub use error::{ClusterError, ErrorKind, Result};
 pub use identity::{ClusterIdentity, Engine, EngineVersion};

@@ -76,10 +76,7 @@ pub(crate) async fn stop(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Params::of(&uri, &[])?;
-    Object::read(&headers, body, "StopReplicationRequestParser")
-        .await?
-        .finish()?;
+    nothing(&uri, &headers, body, "StopReplicationRequestParser").await?;
     to_the_end(async move { gateway.control.stop(&IndexName::new(index)).await }).await?;
     Ok(acknowledged())
 }
@@ -108,10 +105,7 @@ pub(crate) async fn resume(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Params::of(&uri, &[])?;
-    Object::read(&headers, body, "ResumeReplicationRequestParser")
-        .await?
-        .finish()?;
+    nothing(&uri, &headers, body, "ResumeReplicationRequestParser").await?;
     to_the_end(async move { gateway.control.resume(&IndexName::new(index)).await }).await?;
     Ok(acknowledged())
 }
@@ -141,6 +135,17 @@ fn update_request(mut body: Object) -> Result<Settings, ApiError> {
         )),
         inner => settings::overrides(&inner.unwrap_or(rest)),
     }
+}
+
+/// Reads a call that takes no parameters and an empty object.
+pub(crate) async fn nothing(
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: Body,
+    parser: &'static str,
+) -> Result<(), ApiError> {
+    Params::of(uri, &[])?;
+    Object::read(headers, body, parser).await?.finish()
 }
 
 pub(crate) fn acknowledged() -> Response {

@@ -12,8 +12,7 @@ use serde_json::json;
 use slipstream_model::IndexName;
 
 use crate::Gateway;
-use crate::body::Object;
-use crate::calls::acknowledged;
+use crate::calls::{acknowledged, nothing};
 use crate::error::ApiError;
 use crate::params::Params;
 
@@ -79,10 +78,7 @@ pub(crate) async fn verify(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Params::of(&uri, &[])?;
-    Object::read(&headers, body, "VerifyRequestParser")
-        .await?
-        .finish()?;
+    nothing(&uri, &headers, body, "VerifyRequestParser").await?;
     gateway.control.verify(&IndexName::new(index))?;
     Ok(acknowledged())
 }

@@ -20,18 +20,31 @@ const PRETTY_LIMIT: usize = 64 << 20;
 
 /// One path: its methods, and what serves them.
 pub(crate) struct Route {
-    pub(crate) path: &'static str,
+    pub(crate) path: String,
     pub(crate) methods: &'static [&'static str],
     serve: MethodRouter<Arc<Gateway>>,
 }
 
-fn route(path: &'static str, methods: &'static [&'static str], serve: MethodRouter<Arc<Gateway>>) -> Route {
-    Route { path, methods, serve }
+fn route(path: &str, methods: &'static [&'static str], serve: MethodRouter<Arc<Gateway>>) -> Route {
+    Route {
+        path: path.to_owned(),
+        methods,
+        serve,
+    }
+}
+
+fn replication(
+    prefix: &str,
+    call: &str,
+    methods: &'static [&'static str],
+    serve: MethodRouter<Arc<Gateway>>,
+) -> Route {
+    route(&format!("/{prefix}/_replication/{call}"), methods, serve)
 }
 
 /// Every path that the gateway serves itself.
 pub(crate) fn all() -> Vec<Route> {
-    vec![
+    let mut routes = vec![
         route("/", &["get"], get(page::root)),
         route("/healthz", &["get"], get(observe::healthz)),
         route("/readyz", &["get"], get(observe::readyz)),
@@ -51,107 +64,28 @@ pub(crate) fn all() -> Vec<Route> {
             get(remotes::get).put(remotes::put),
         ),
         route("/_remote/info", &["get"], get(remotes::info)),
-        route(
-            "/_plugins/_replication/{index}/_start",
-            &["put"],
-            put(calls::start),
-        ),
-        route(
-            "/_plugins/_replication/{index}/_stop",
-            &["post"],
-            post(calls::stop),
-        ),
-        route(
-            "/_plugins/_replication/{index}/_pause",
-            &["post"],
-            post(calls::pause),
-        ),
-        route(
-            "/_plugins/_replication/{index}/_resume",
-            &["post"],
-            post(calls::resume),
-        ),
-        route(
-            "/_plugins/_replication/{index}/_status",
-            &["get"],
-            get(status::status),
-        ),
-        route(
-            "/_opendistro/_replication/{index}/_start",
-            &["put"],
-            put(calls::start),
-        ),
-        route(
-            "/_opendistro/_replication/{index}/_stop",
-            &["post"],
-            post(calls::stop),
-        ),
-        route(
-            "/_opendistro/_replication/{index}/_pause",
-            &["post"],
-            post(calls::pause),
-        ),
-        route(
-            "/_opendistro/_replication/{index}/_resume",
-            &["post"],
-            post(calls::resume),
-        ),
-        route(
-            "/_opendistro/_replication/{index}/_status",
-            &["get"],
-            get(status::status),
-        ),
-        route(
-            "/_plugins/_replication/{index}/_update",
-            &["put"],
-            put(calls::update),
-        ),
-        route(
-            "/_plugins/_replication/_autofollow",
-            &["post", "delete"],
-            post(autofollow::add).delete(autofollow::remove),
-        ),
-        route(
-            "/_plugins/_replication/leader_stats",
-            &["get"],
-            get(stats::leader),
-        ),
-        route(
-            "/_plugins/_replication/follower_stats",
-            &["get"],
-            get(stats::follower),
-        ),
-        route(
-            "/_plugins/_replication/autofollow_stats",
-            &["get"],
-            get(stats::autofollow),
-        ),
-        route(
-            "/_opendistro/_replication/{index}/_update",
-            &["put"],
-            put(calls::update),
-        ),
-        route(
-            "/_opendistro/_replication/_autofollow",
-            &["post", "delete"],
-            post(autofollow::add).delete(autofollow::remove),
-        ),
-        route(
-            "/_opendistro/_replication/leader_stats",
-            &["get"],
-            get(stats::leader),
-        ),
-        route(
-            "/_opendistro/_replication/follower_stats",
-            &["get"],
-            get(stats::follower),
-        ),
-        route(
-            "/_opendistro/_replication/autofollow_stats",
-            &["get"],
-            get(stats::autofollow),
-        ),
-    ]
+    ];
+    // The incumbent's calls, under its own prefix and Open Distro's.
+    for prefix in ["_plugins", "_opendistro"] {
+        routes.extend([
+            replication(prefix, "{index}/_start", &["put"], put(calls::start)),
+            replication(prefix, "{index}/_stop", &["post"], post(calls::stop)),
+            replication(prefix, "{index}/_pause", &["post"], post(calls::pause)),
+            replication(prefix, "{index}/_resume", &["post"], post(calls::resume)),
+            replication(prefix, "{index}/_update", &["put"], put(calls::update)),
+            replication(prefix, "{index}/_status", &["get"], get(status::status)),
+            replication(
+                prefix,
+                "_autofollow",
+                &["post", "delete"],
+                post(autofollow::add).delete(autofollow::remove),
+            ),
+            replication(prefix, "leader_stats", &["get"], get(stats::leader)),
+            replication(prefix, "follower_stats", &["get"], get(stats::follower)),
+            replication(prefix, "autofollow_stats", &["get"], get(stats::autofollow)),
+        ]);
+    }
+    routes
 }
 
 /// The whole surface.
@@ -167,14 +101,12 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
             method_not_allowed(&text, &allowed)
         };
         // `DELETE /` would be the deletion of every index: the guard has to see it.
-        router = router.route(
-            path,
-            if path == "/" {
-                serve.fallback(passing::any)
-            } else {
-                serve.fallback(refuse)
-            },
-        );
+        let serve = if path == "/" {
+            serve.fallback(passing::any)
+        } else {
+            serve.fallback(refuse)
+        };
+        router = router.route(&path, serve);
     }
     router
         .route_layer(middleware::from_fn(lay_out))

@@ -5,6 +5,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method, StatusCode, Url};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::failure::{Failure, chain};
@@ -162,9 +163,9 @@ impl Gateway {
     }
 }
 
-/// What a gateway answers about an index.
-pub(crate) fn read_index(answer: &Value) -> Result<Index, Failure> {
-    Index::deserialize(answer).map_err(|error| {
+/// What a gateway answers, as what was asked for.
+pub(crate) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, Failure> {
+    T::deserialize(answer).map_err(|error| {
         Failure::failed(format!("the gateway's answer cannot be read: {error}"))
             .advise("use the same release of slipstream here and there")
     })

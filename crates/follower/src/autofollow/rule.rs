@@ -176,9 +176,13 @@ impl RuleTask {
 
     /// Looks at the leader once. Returns when to look again.
     async fn look(&mut self) -> Duration {
-        let (alias, pattern) = {
+        let (alias, name, pattern) = {
             let rule = lock(&self.cell.rule);
-            (rule.leader_alias.clone(), rule.pattern.as_str().to_owned())
+            (
+                rule.leader_alias.clone(),
+                rule.name.clone(),
+                rule.pattern.as_str().to_owned(),
+            )
         };
         let listed = match self.agent.leader(&alias) {
             Ok(leader) => tokio::select! {
@@ -194,7 +198,6 @@ impl RuleTask {
             Err(error) => {
                 progress.failed_calls += 1;
                 if progress.leader_error.as_ref() != Some(&error) {
-                    let name = &lock(&self.cell.rule).name;
                     tracing::warn!(
                         rule = name,
                         leader = alias,

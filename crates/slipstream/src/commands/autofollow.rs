@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::control::report;
 use crate::cli::{AddRuleArgs, AutofollowCommand};
-use crate::client::Gateway;
+use crate::client::{Gateway, read};
 use crate::failure::Failure;
 
 /// Where rules are made and ended.
@@ -38,10 +38,7 @@ pub(crate) async fn run(command: &AutofollowCommand, as_json: bool) -> Result<()
             let answer = gateway
                 .call(Method::GET, &["_slipstream", "v1", "autofollow"], None)
                 .await?;
-            let rules = Rules::deserialize(&answer).map_err(|error| {
-                Failure::failed(format!("the gateway's answer cannot be read: {error}"))
-                    .advise("use the same release of slipstream here and there")
-            })?;
+            let rules: Rules = read(&answer)?;
             report(as_json, &answer, &rules.in_words());
             Ok(())
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::control::report;
 use crate::cli::StartArgs;
-use crate::client::{Gateway, Index, read_index};
+use crate::client::{Gateway, Index, read};
 use crate::failure::Failure;
 
 /// How often `--wait` looks.
@@ -62,7 +62,7 @@ async fn wait(gateway: &Gateway, index: &str) -> Result<(), Failure> {
                 "{index} does not follow any more: somebody stopped it"
             )));
         };
-        let state = read_index(&answer)?;
+        let state = read(&answer)?;
         let (done, all) = progress(&state);
         bar.set_length(all);
         bar.set_position(done);
@@ -108,6 +108,6 @@ mod tests {
             "waiting_for": null, "warnings": [],
             "shards": [shard(24, Some(99)), shard(-1, Some(-1)), shard(9, None)]
         });
-        assert_eq!(progress(&read_index(&answer).unwrap()), (35, 110));
+        assert_eq!(progress(&read(&answer).unwrap()), (35, 110));
     }
 }

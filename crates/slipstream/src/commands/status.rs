@@ -8,7 +8,7 @@ use serde_json::Value;
 use slipstream_model::words;
 
 use crate::cli::StatusArgs;
-use crate::client::{Gateway, Index, Shard, read_index};
+use crate::client::{Gateway, Index, Shard, read};
 use crate::failure::Failure;
 use crate::output;
 
@@ -62,13 +62,13 @@ async fn show(gateway: &Gateway, index: Option<&str>, as_json: bool, watch: bool
 
 fn text(index: Option<&str>, answer: &Value) -> Result<String, Failure> {
     if index.is_some() {
-        return Ok(one(&read_index(answer)?));
+        return Ok(one(&read(answer)?));
     }
     let indices: Vec<Index> = answer["indices"]
         .as_array()
         .into_iter()
         .flatten()
-        .map(read_index)
+        .map(read)
         .collect::<Result<_, _>>()?;
     Ok(if indices.is_empty() {
         "no index follows".to_owned()

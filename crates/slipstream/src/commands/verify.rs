@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::control::report;
 use crate::cli::IndexArgs;
-use crate::client::Gateway;
+use crate::client::{Gateway, read};
 use crate::failure::Failure;
 
 /// How often it is looked at.
@@ -66,10 +66,7 @@ async fn compare(args: &IndexArgs) -> Result<(Value, Verification), Failure> {
     bar.set_message(format!("comparing {}", args.index));
     loop {
         let answer = gateway.call(Method::GET, &segments, None).await?;
-        let found = Verification::deserialize(&answer).map_err(|error| {
-            Failure::failed(format!("the gateway's answer cannot be read: {error}"))
-                .advise("use the same release of slipstream here and there")
-        })?;
+        let found: Verification = read(&answer)?;
         if found.outcome != "running" {
             bar.finish_and_clear();
             return Ok((answer, found));
