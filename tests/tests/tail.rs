@@ -8,6 +8,8 @@
 mod changes;
 #[path = "tail/crash.rs"]
 mod crash;
+#[path = "tail/disk.rs"]
+mod disk;
 #[path = "tail/flushes.rs"]
 mod flushes;
 #[path = "tail/lives.rs"]
@@ -107,4 +109,9 @@ async fn clusters_that_have_not_recovered_their_state() {
         return;
     };
     crash::before_the_state_is_recovered(&mut world, 101).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full() {
+    disk::full_and_emptied(Release::OpenSearch2_19_1).await;
 }

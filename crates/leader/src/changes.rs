@@ -70,6 +70,7 @@ impl ChangesService {
             shard,
             access: agent.access.clone(),
             shutdown: agent.shutdown.clone(),
+            encoders: agent.encoders.clone(),
             reader: Box::new(reader),
             said,
             permit,

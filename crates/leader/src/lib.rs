@@ -17,6 +17,7 @@ mod catalog;
 mod cause;
 mod changes;
 mod dialogue;
+mod encoders;
 mod exactness;
 mod frames;
 mod handshake;

@@ -18,6 +18,7 @@ use crate::catalog::CatalogService;
 use crate::changes::ChangesService;
 use crate::config::{AllowRule, LeaderConfig};
 use crate::contents::ContentsService;
+use crate::encoders::Encoders;
 use crate::handshake::HandshakeService;
 
 /// How long connections may take to close after the end was announced. Sessions end at once by themselves; this is for
@@ -50,6 +51,7 @@ pub(crate) struct Agent {
     pub(crate) streams: Arc<Semaphore>,
     /// Readings of whole shards that may still be begun: they are searches of the leader's, and not urgent.
     pub(crate) readings: Arc<Semaphore>,
+    pub(crate) encoders: Encoders,
     /// The agent's end.
     pub(crate) shutdown: CancellationToken,
 }
@@ -68,6 +70,7 @@ impl Leader {
             config: Arc::new(config),
             streams,
             readings: Arc::new(Semaphore::new(MOST_READINGS)),
+            encoders: Encoders::default(),
             shutdown,
         })
     }

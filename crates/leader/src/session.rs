@@ -12,9 +12,9 @@ use std::time::Duration;
 use futures::Stream;
 use slipstream_model::{Op, ShardKey};
 use slipstream_source::{Credit, Event, Link, Question, ReadError, ShardReader};
+use slipstream_wire::v1;
 use slipstream_wire::v1::follower_frame::Frame as Said;
 use slipstream_wire::v1::leader_frame::Frame;
-use slipstream_wire::{BatchEncoder, v1};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ use tonic::{Status, Streaming};
 use crate::authorise::{Access, Caller};
 use crate::cause;
 use crate::dialogue::{Dialogue, Verdict};
+use crate::encoders::Encoders;
 use crate::frames::{self, FrameError, Operations};
 use crate::metrics::{Refusal, SessionMetrics, refused};
 
@@ -41,6 +42,7 @@ pub(crate) struct Session {
     pub(crate) shard: ShardKey,
     pub(crate) access: Access,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) encoders: Encoders,
     pub(crate) reader: Box<dyn ShardReader>,
     pub(crate) said: Streaming<v1::FollowerFrame>,
     /// The session's share of the agent, given back with it.
@@ -63,6 +65,7 @@ impl Session {
             shard,
             access,
             shutdown,
+            encoders,
             mut reader,
             said,
             permit,
@@ -81,7 +84,7 @@ impl Session {
             dialogue: Arc::clone(&dialogue),
             shard: &shard,
             metrics: &metrics,
-            encoder: None,
+            encoders,
         };
         let listener = Listener {
             credit,
@@ -142,17 +145,12 @@ struct Teller<'a> {
     dialogue: Arc<Dialogue>,
     shard: &'a ShardKey,
     metrics: &'a SessionMetrics,
-    /// Kept from batch to batch, away only while a thread uses it.
-    encoder: Option<BatchEncoder>,
+    encoders: Encoders,
 }
 
 impl Teller<'_> {
     /// Passes on everything that the reader tells, until it has no more to tell or nobody takes it.
-    async fn tell(
-        mut self,
-        opened: v1::LeaderFrame,
-        mut events: mpsc::Receiver<Event>,
-    ) -> Result<(), Status> {
+    async fn tell(self, opened: v1::LeaderFrame, mut events: mpsc::Receiver<Event>) -> Result<(), Status> {
         let mut frame = opened;
         while self.frames.send(frame).await.is_ok() {
             let event = match timeout(ALIVE, events.recv()).await {
@@ -177,26 +175,21 @@ impl Teller<'_> {
         Ok(())
     }
 
-    async fn pack(&mut self, operations: Operations) -> Result<v1::LeaderFrame, Status> {
+    async fn pack(&self, operations: Operations) -> Result<v1::LeaderFrame, Status> {
         let Operations { ops, metadata } = operations;
         self.metrics.count_ops(&ops);
         let taken: usize = ops.iter().map(Op::weight).sum();
-        let mut encoder = self.encoder.take().unwrap_or_default();
         let metadata = frames::versions(metadata);
         let batch = if taken <= INLINE_BYTES {
-            encoder.encode(&ops, metadata)
+            self.encoders.with(|encoder| encoder.encode(&ops, metadata))
         } else {
-            let packing = tokio::task::spawn_blocking(move || {
-                let batch = encoder.encode(&ops, metadata);
-                (encoder, batch)
-            });
-            let (back, batch) = packing.await.map_err(|error| {
+            let encoders = self.encoders.clone();
+            let packing =
+                tokio::task::spawn_blocking(move || encoders.with(|encoder| encoder.encode(&ops, metadata)));
+            packing.await.map_err(|error| {
                 Status::internal(format!("packing a batch did not come to an end: {error}"))
-            })?;
-            encoder = back;
-            batch
+            })?
         };
-        self.encoder = Some(encoder);
         let batch = batch.map_err(|error| cause::of_batch(&error))?;
         // The reader took what the operations weigh in memory; the follower pays for the block only.
         self.credit

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use super::{
     account::{self, Account},
+    disk,
     error::SkipOrError,
 };
 
@@ -74,6 +75,7 @@ fn sweep(parent: &Path) {
         }
         let unowned = File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
         if unowned {
+            disk::unmount(&entry.path().join("data"));
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

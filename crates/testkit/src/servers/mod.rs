@@ -16,6 +16,7 @@
 
 mod account;
 mod cluster;
+mod disk;
 mod error;
 mod folder;
 mod install;
@@ -39,7 +40,7 @@ pub use self::{
     error::{SkipOrError, or_skip},
     release::{Engine, Release},
 };
-use self::{folder::Folder, launch::Launch, ports::Port, settings::Place};
+use self::{disk::Disk, folder::Folder, launch::Launch, ports::Port, settings::Place};
 use crate::client::Es;
 
 /// Two cores, shared with a compiler: a start that takes 4 s alone may take a minute.
@@ -66,6 +67,8 @@ pub struct ServerConfig {
     pub master_eligible: bool,
     /// Start fast with a JVM that never optimises much (`true`, for tests), or run as in production (for benchmarks).
     pub fast_start: bool,
+    /// The data folder is a disk of its own with this many MiB, which [`Server::fill_disk`] fills.
+    pub disk_mb: Option<u32>,
 }
 
 impl Default for ServerConfig {
@@ -78,6 +81,7 @@ impl Default for ServerConfig {
             join: None,
             master_eligible: true,
             fast_start: true,
+            disk_mb: None,
         }
     }
 }
@@ -117,6 +121,8 @@ pub struct Server {
     child: Option<Child>,
     http: Port,
     transport: Port,
+    /// Before the folder, which cannot be removed while a disk is in it.
+    disk: Option<Disk>,
     folder: Folder,
 }
 
@@ -162,6 +168,8 @@ impl Server {
         };
         std::fs::write(&file, settings::as_yaml(&settings))
             .map_err(|source| SkipOrError::file("write", file, source))?;
+        let mount = |megabytes| Disk::mount(&folder.path().join("data"), megabytes);
+        let disk = config.disk_mb.map(mount).transpose()?;
         folder.hand_over(installed.account)?;
         let launch = Launch {
             release,
@@ -178,6 +186,7 @@ impl Server {
             child: None,
             http,
             transport,
+            disk,
             folder,
         })
     }
@@ -243,6 +252,16 @@ impl Server {
     /// The node's `path.data`.
     pub fn data_path(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Fills the disk of [`ServerConfig::disk_mb`] to its last byte.
+    pub fn fill_disk(&self) -> Result<(), SkipOrError> {
+        self.disk.as_ref().map_or(Ok(()), Disk::fill)
+    }
+
+    /// Makes room on it again.
+    pub fn empty_disk(&self) -> std::io::Result<()> {
+        self.disk.as_ref().map_or(Ok(()), Disk::make_room)
     }
 
     /// The folder in the node's `path.repo`, for snapshot repositories of type `fs`.
