@@ -77,6 +77,7 @@ async fn elasticsearch_7_17_to_elasticsearch_8_19() {
     };
     changes::every_kind(&world, 61).await;
     changes::fields_that_are_mapped_late(&world).await;
+    changes::after_a_long_quiet(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

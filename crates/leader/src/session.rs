@@ -31,8 +31,8 @@ use crate::metrics::{Refusal, SessionMetrics, refused};
 /// Events between reader and session, and frames between session and connection. Short: what is in them has taken
 /// credit, yet it is memory of this agent (I8).
 const DEPTH: usize = 4;
-/// The follower hears something at least this often.
-const ALIVE: Duration = Duration::from_secs(20);
+/// The follower hears something at least this often. More than a quiet reader's own pulse, so that it costs nothing then.
+const ALIVE: Duration = Duration::from_secs(35);
 /// Blocks above this are packed on a thread of their own, so that the other streams do not wait for it.
 const INLINE_BYTES: usize = 1024 * 1024;
 

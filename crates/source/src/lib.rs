@@ -17,6 +17,7 @@ pub mod error;
 pub mod link;
 mod nudge;
 pub mod relay;
+mod stir;
 pub mod tail;
 pub mod watch;
 pub mod window;

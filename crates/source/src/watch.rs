@@ -260,12 +260,17 @@ impl Watch {
         index: &IndexName,
         age: Duration,
     ) -> Result<Option<Arc<IndexState>>, ClusterError> {
-        let cluster = &self.0.cluster;
-        let ask = || cluster.local_state_version();
-        let (_, version) = self.0.local_version.within(age, ask).await?;
-        let watch = self.index(index);
+        let version = self.local_version_within(age).await?;
+        let (cluster, watch) = (&self.0.cluster, self.index(index));
         let ask = || cluster.local_index_state(index);
         watch.local_state.of(version, ask).await
+    }
+
+    /// The version of the cluster state that the node beside this agent has applied, at most `age` old.
+    pub(crate) async fn local_version_within(&self, age: Duration) -> Result<u64, ClusterError> {
+        let ask = || self.0.cluster.local_state_version();
+        let (_, version) = self.0.local_version.within(age, ask).await?;
+        Ok(version)
     }
 
     /// The fields that documents of an index had so far.

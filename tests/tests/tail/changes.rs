@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
-use slipstream_testkit::client::Es;
+use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::workload::{StormIndex, Workload, mapping};
 use slipstream_tests::agents::LONG;
 use tokio::time::sleep;
@@ -143,4 +143,32 @@ pub(crate) async fn large_and_foreign_documents(world: &World) {
     world.caught_up("odd", LONG).await;
     world.equal("odd").await;
     world.tailed("odd").await;
+}
+
+/// A shard that has been quiet for so long that it sleeps: a mapping that changes without a document arrives all the same, and the next
+/// document as soon as ever.
+pub(crate) async fn after_a_long_quiet(world: &World) {
+    let (leader, target) = (world.source(), world.target());
+    let body =
+        json!({ "settings": { "number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "-1" } });
+    assert_eq!(leader.put("/quiet", &body).await.0, 200);
+    world.follow("quiet").await;
+    world.tailed("quiet").await;
+    // Longer than what makes it quiet.
+    sleep(Duration::from_secs(35)).await;
+    let mapping = json!({ "properties": { "late": { "type": "keyword" } } });
+    assert_eq!(leader.put("/quiet/_mapping", &mapping).await.0, 200);
+    eventually("the mapping has arrived", Duration::from_secs(15), async || {
+        let (_, found) = target.get(&format!("/{}/_mapping", copy("quiet"))).await;
+        let kind = &found[copy("quiet")]["mappings"]["properties"]["late"]["type"];
+        if kind == "keyword" {
+            Ok(())
+        } else {
+            Err(found.to_string())
+        }
+    })
+    .await;
+    bulk(&leader, "quiet", 0..10).await;
+    world.caught_up("quiet", Duration::from_secs(10)).await;
+    world.equal("quiet").await;
 }

@@ -24,10 +24,11 @@ mod standing;
 mod tests;
 mod watcher;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipstream_cluster::{LocalNode, MetadataVersions};
-use slipstream_model::{Checkpoint, HistoryUuid, Op, PrimaryTerm};
+use slipstream_model::{Checkpoint, HistoryUuid, Op, PrimaryTerm, ShardKey};
 use tokio::time::{Duration, Instant, sleep};
 
 use self::files::{Files, Seen};
@@ -36,6 +37,7 @@ use self::place::Places;
 use self::watcher::{Watched, Watcher};
 use crate::link::{Event, Link, Unlinked};
 use crate::nudge::Nudge;
+use crate::stir::{self, Stirred, Stirring};
 use crate::{ReadError, Start, Watch};
 
 pub(crate) use familiar::Familiar;
@@ -50,6 +52,15 @@ struct Inner {
     watch: Watch,
     places: Places,
     watcher: Watcher,
+    stirring: Stirring,
+}
+
+impl Inner {
+    /// The version of the cluster state as the node beside this agent has applied it, if it belongs to its cluster.
+    async fn version(&self) -> Option<u64> {
+        self.watch.state_version_within(standing::BELONGS).await.ok()?;
+        self.watch.local_version_within(stir::EVERY).await.ok()
+    }
 }
 
 impl Tails {
@@ -59,6 +70,7 @@ impl Tails {
             places: Places::new(watch.clone(), config),
             watch,
             watcher: Watcher::new(),
+            stirring: Stirring::default(),
         }))
     }
 
@@ -104,14 +116,19 @@ pub(crate) struct Tail {
     stamp: Option<Stamp>,
     /// Changes in a row that a timer found and the kernel had not told of.
     untold: u32,
+    stirred: Stirred,
+    /// Where in a stretch of time this shard has its turn, from 0 to 1.
+    share: f64,
 }
 
 /// Operations taken at once, in bytes, while there is credit.
 const TAKE_BYTES: u64 = 1024 * 1024;
 /// An unchanged shard is looked at this often all the same: the kernel's word may have been lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// A shard that has long been quiet.
-const LOOK_AGAIN_QUIET: Duration = Duration::from_secs(5);
+/// A shard that has long been quiet is also told of what may concern it ([`Stirring`]).
+const LOOK_AGAIN_QUIET: Duration = Duration::from_secs(30);
+/// Within this time after that it looks: not all at once, for each index costs the leader a question.
+const STIRRED_SPREAD: Duration = Duration::from_secs(5);
 /// While operations wait for a global checkpoint that may be asked for.
 const LOOK_BEHIND: Duration = Duration::from_millis(250);
 /// After this many changes in a row that only a timer found, the kernel is taken for one that does not tell.
@@ -197,6 +214,8 @@ impl Tail {
             last_change: Instant::now(),
             stamp: None,
             untold: 0,
+            stirred: tails.0.stirring.join(),
+            share: share(&start.shard),
         })
     }
 
@@ -333,6 +352,7 @@ impl Tail {
     }
 
     async fn wait(&mut self, link: &Link) -> Result<bool, End> {
+        let tails = Arc::clone(&self.tails.0);
         let quiet = self.last_change.elapsed() > QUIET;
         let again = match (self.is_told(), quiet) {
             _ if self.emitted > self.sealed => SEAL_EVERY,
@@ -342,9 +362,19 @@ impl Tail {
             (false, false) => LOOK_UNTOLD,
             (false, true) => LOOK_UNTOLD_QUIET,
         };
+        let sleeps_long = again == LOOK_AGAIN_QUIET;
+        let spread = STIRRED_SPREAD.mul_f64(self.share);
+        let stirred = async {
+            tails
+                .stirring
+                .stirred(&mut self.stirred, || tails.version())
+                .await;
+            sleep(spread).await;
+        };
         tokio::select! {
             () = self.folder.changed.notified() => Ok(false),
             () = sleep(again) => Ok(true),
+            () = stirred, if sleeps_long => Ok(true),
             () = link.unlinked() => Err(End::Unlinked),
         }
     }
@@ -363,6 +393,13 @@ impl Tail {
             blocking(move || work(&mut files.lock().unwrap_or_else(PoisonError::into_inner), &folder));
         Ok(worked.await?)
     }
+}
+
+/// Spreads shards evenly, each always to the same place.
+fn share(shard: &ShardKey) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    shard.hash(&mut hasher);
+    hasher.finish() as f64 / u64::MAX as f64
 }
 
 /// Which copy is read, in words.

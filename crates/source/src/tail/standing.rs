@@ -15,7 +15,7 @@ use crate::{ReadError, ReaderKind};
 /// The follower hears from an unchanged shard at least this often.
 const PULSE: Duration = Duration::from_secs(30);
 /// The master is asked this often whether the node still belongs to its cluster.
-const BELONGS: Duration = Duration::from_secs(10);
+pub(super) const BELONGS: Duration = Duration::from_secs(10);
 
 impl Tail {
     /// Under a new primary the copy may be of another history although its translog is the same: a stale copy that somebody
