@@ -4,11 +4,12 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     const ROOT: &str = "../../proto";
-    const FILES: [&str; 4] = [
+    const FILES: [&str; 5] = [
         "slipstream/v1/handshake.proto",
         "slipstream/v1/catalog.proto",
         "slipstream/v1/changes.proto",
         "slipstream/v1/contents.proto",
+        "slipstream/v1/snapshots.proto",
     ];
     println!("cargo::rerun-if-changed={ROOT}");
     let descriptors = protox::compile(FILES, [ROOT])?;

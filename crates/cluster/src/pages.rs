@@ -203,7 +203,7 @@ impl Cluster {
 }
 
 /// A search for a window, sorted. With a `seal`, each hit tells it as the name of the query that it matched.
-fn window(range: SeqRange, unbounded: bool, seal: Option<&str>) -> Map<String, Value> {
+pub(crate) fn window(range: SeqRange, unbounded: bool, seal: Option<&str>) -> Map<String, Value> {
     let mut bounds = json!({ "gt": range.after.get() });
     if !unbounded {
         bounds["lte"] = json!(range.through.get());

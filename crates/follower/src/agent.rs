@@ -61,6 +61,8 @@ impl Agent {
             budget: Budget::new(config.memory_bytes),
             lanes_per_shard: config.lanes_per_shard.max(1),
             refresh_millis: config.refresh_millis,
+            snapshot_path: config.snapshot_path.clone(),
+            snapshot_from_bytes: config.snapshot_from_bytes,
             shutdown,
         };
         let agent = Agent {
@@ -125,6 +127,8 @@ impl Agent {
             leader_index_uuid: Some(leader.uuid),
             leader_cluster_uuid: Some(leader.cluster),
             follower_index_uuid: None,
+            restoring: None,
+            begun_with: None,
             phase: Phase::Init,
             resume_phase: Phase::Bootstrapping,
             reason: Reason::new(Reason::USER),

@@ -159,10 +159,27 @@ pub struct IndexStatus {
     pub waiting_for: Option<String>,
     /// Milliseconds since 1970 at which replication was started.
     pub started_at_millis: u64,
+    /// How far it has come, while it begins with the leader's files rather than its documents.
+    pub files: Option<FilesStatus>,
+    /// What it began with, files or documents, and why, in words; `None` before that is decided.
+    pub begun_with: Option<String>,
     /// One entry a shard that has been opened.
     pub shards: Vec<ShardStatus>,
     /// Things an operator should know although replication goes on (a setting that the target does not know, …).
     pub warnings: Vec<String>,
+}
+
+/// How far an index has come that begins with the leader's files.
+#[derive(Debug, Clone, Serialize)]
+pub struct FilesStatus {
+    /// `snapshot` (the leader takes one), `transfer`, `restore` (on the target) or `map` (the agent learns what they hold).
+    pub stage: &'static str,
+    /// Bytes of all files; 0 before that is known.
+    pub bytes_total: u64,
+    /// Bytes that have arrived here.
+    pub bytes_received: u64,
+    /// Bytes that the target has restored.
+    pub bytes_restored: u64,
 }
 
 /// Where one shard stands.

@@ -17,6 +17,7 @@ mod status;
 mod verify;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipstream_cluster::Cluster;
@@ -33,8 +34,8 @@ use crate::index::Command;
 use crate::verify::Verifications;
 
 pub use control::{
-    ControlError, Difference, DifferenceKind, FailedStart, IndexStatus, Leaders, RuleRequest, RuleStatus,
-    ShardStatus, StartRequest, VerifyOutcome, VerifyStatus,
+    ControlError, Difference, DifferenceKind, FailedStart, FilesStatus, IndexStatus, Leaders, RuleRequest,
+    RuleStatus, ShardStatus, StartRequest, VerifyOutcome, VerifyStatus,
 };
 
 /// How the agent works; the limits of its memory and its pace.
@@ -46,6 +47,10 @@ pub struct FollowerConfig {
     pub lanes_per_shard: usize,
     /// Ask leaders for a refresh this often when there is something new, in milliseconds; 0 follows the leader's rhythm.
     pub refresh_millis: u32,
+    /// A folder under the target's `path.repo` that this agent can write; without one indices never begin with their files.
+    pub snapshot_path: Option<PathBuf>,
+    /// The size of an index, in bytes, from which on it begins with its files where it can.
+    pub snapshot_from_bytes: u64,
 }
 
 /// The follower agent. Cheap to clone; all clones are the same agent.

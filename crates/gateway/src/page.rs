@@ -196,6 +196,8 @@ mod tests {
             phase: Phase::Paused,
             reason: Reason::new("<script>alert('x')</script>"),
             waiting_for: Some("the target & its disk".to_owned()),
+            files: None,
+            begun_with: None,
             started_at_millis: 0,
             shards: vec![
                 served(

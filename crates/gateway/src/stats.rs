@@ -234,6 +234,8 @@ mod tests {
             phase,
             reason: Reason::new(Reason::USER),
             waiting_for: None,
+            files: None,
+            begun_with: None,
             started_at_millis: 0,
             shards: vec![shard(0, 10, 4), shard(1, 20, 0)],
             warnings: Vec::new(),

@@ -151,6 +151,27 @@ fn syncing(shards: &[&ShardStatus]) -> SyncingDetails {
 }
 
 fn bootstrap(shards: &[&ShardStatus], status: &IndexStatus, now_millis: u64) -> BootstrapDetails {
+    if let Some(files) = &status.files {
+        // Each byte travels twice: to the folder of the target's repository, and from there into the index.
+        let (total, done) = (
+            files.bytes_total,
+            (files.bytes_received + files.bytes_restored) / 2,
+        );
+        return BootstrapDetails {
+            bytes_total: total,
+            bytes_recovered: done.min(total),
+            bytes_percent: if total == 0 {
+                0.0
+            } else {
+                (done.min(total) as f64 / total as f64 * 1000.0).round() / 10.0
+            },
+            files_total: 0,
+            files_recovered: 0,
+            files_percent: 0.0,
+            start_time: status.started_at_millis,
+            running_time: now_millis.saturating_sub(status.started_at_millis),
+        };
+    }
     BootstrapDetails {
         bytes_total: 0,
         bytes_recovered: shards.iter().map(|s| s.bytes_read).sum(),
@@ -216,6 +237,8 @@ mod tests {
             phase,
             reason: Reason::new(reason),
             waiting_for: None,
+            files: None,
+            begun_with: None,
             started_at_millis: 1_000,
             shards,
             warnings: Vec::new(),

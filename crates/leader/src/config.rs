@@ -1,5 +1,6 @@
 //! How a leader agent works: who may read what, and how much it takes on.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use slipstream_model::Pattern;
@@ -19,6 +20,10 @@ pub struct LeaderConfig {
     pub open_deadline: Duration,
     /// Whether and where to read the translog files of the node beside the agent.
     pub translog: TailConfig,
+    /// A folder under the cluster's `path.repo` that this agent can read; without one there are no snapshots.
+    pub snapshot_path: Option<PathBuf>,
+    /// Tells this agent from others beside the same cluster, in every life.
+    pub agent_name: String,
 }
 
 impl Default for LeaderConfig {
@@ -30,6 +35,8 @@ impl Default for LeaderConfig {
             max_streams: 4_096,
             open_deadline: Duration::from_secs(10),
             translog: TailConfig::default(),
+            snapshot_path: None,
+            agent_name: String::new(),
         }
     }
 }

@@ -22,6 +22,7 @@ mod exactness;
 mod frames;
 mod handshake;
 mod session;
+mod snapshots;
 
 pub use config::{AllowRule, LeaderConfig};
 pub use server::{Leader, LeaderError};

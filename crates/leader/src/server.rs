@@ -20,6 +20,7 @@ use crate::config::{AllowRule, LeaderConfig};
 use crate::contents::ContentsService;
 use crate::encoders::Encoders;
 use crate::handshake::HandshakeService;
+use crate::snapshots::{Snapshots, SnapshotsService};
 
 /// How long connections may take to close after the end was announced. Sessions end at once by themselves; this is for
 /// peers that do not read what they are told.
@@ -52,6 +53,7 @@ pub(crate) struct Agent {
     /// Readings of whole shards that may still be begun: they are searches of the leader's, and not urgent.
     pub(crate) readings: Arc<Semaphore>,
     pub(crate) encoders: Encoders,
+    pub(crate) snapshots: Snapshots,
     /// The agent's end.
     pub(crate) shutdown: CancellationToken,
 }
@@ -62,6 +64,7 @@ impl Leader {
         let access = Access::new(std::mem::take(&mut config.allow));
         let streams = Arc::new(Semaphore::new(config.max_streams.min(Semaphore::MAX_PERMITS)));
         let watch = Watch::new(cluster);
+        let snapshots = Snapshots::new(config.snapshot_path.clone(), &config.agent_name);
         let tails = Tails::new(watch.clone(), config.translog.clone());
         Leader(Agent {
             watch,
@@ -71,6 +74,7 @@ impl Leader {
             streams,
             readings: Arc::new(Semaphore::new(MOST_READINGS)),
             encoders: Encoders::default(),
+            snapshots,
             shutdown,
         })
     }
@@ -111,9 +115,14 @@ impl Leader {
                     .max_encoding_message_size(limit),
             )
             .add_service(
+                v1::snapshots_server::SnapshotsServer::new(SnapshotsService(agent.clone()))
+                    .max_encoding_message_size(limit),
+            )
+            .add_service(
                 v1::changes_server::ChangesServer::new(ChangesService(agent.clone()))
                     .max_encoding_message_size(limit),
             );
+        agent.snapshots.sweep(agent);
         let connections = incoming(listener, tls, agent.shutdown.clone());
         let serving =
             router.serve_with_incoming_shutdown(connections, agent.shutdown.clone().cancelled_owned());
@@ -121,13 +130,21 @@ impl Leader {
             agent.shutdown.cancelled().await;
             tokio::time::sleep(DRAIN).await;
         };
-        tokio::select! {
+        let served = tokio::select! {
             served = serving => served.map_err(LeaderError::Serve),
             () = drained => {
                 tracing::warn!(after = ?DRAIN, "connections did not close in time and are left behind");
                 Ok(())
             }
+        };
+        // What is not cleared up by then is cleared up by the agent's next life.
+        if tokio::time::timeout(DRAIN, agent.snapshots.ended())
+            .await
+            .is_err()
+        {
+            tracing::warn!(after = ?DRAIN, "snapshots could not be removed in time");
         }
+        served
     }
 
     /// [`Leader::new`] and [`Leader::run`] in one, for a caller that never reloads rules.

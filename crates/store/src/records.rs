@@ -4,6 +4,7 @@
 //! that is not known is dropped. A change that needs more than that is a new schema (`schema.rs`).
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use slipstream_model::settings::Settings;
@@ -64,6 +65,12 @@ pub struct Definition {
     /// The follower index's identity, once it is created.
     #[serde(default)]
     pub follower_index_uuid: Option<IndexUuid>,
+    /// While it begins with the leader's files: the folder that they go through.
+    #[serde(default)]
+    pub restoring: Option<PathBuf>,
+    /// What it began with, files or documents, and why, in words.
+    #[serde(default)]
+    pub begun_with: Option<String>,
     /// Where the replication stands.
     pub phase: Phase,
     /// The phase that `PAUSED` goes back to.

@@ -27,6 +27,8 @@ fn definition(name: &str) -> Definition {
         leader_index_uuid: Some(IndexUuid::from("kq2")),
         leader_cluster_uuid: None,
         follower_index_uuid: None,
+        restoring: None,
+        begun_with: None,
         phase: Phase::Paused,
         resume_phase: Phase::Bootstrapping,
         reason: Reason::new("the leader index was closed"),

@@ -8,6 +8,7 @@ use slipstream_store::Definition;
 use tokio::sync::{mpsc, oneshot};
 
 use super::metadata::MetadataSync;
+use super::restore::Progress;
 use crate::control::{ControlError, IndexStatus};
 use crate::lock;
 use crate::status::ShardCell;
@@ -41,6 +42,8 @@ pub(super) struct Live {
     pub(super) shards: Vec<Arc<ShardCell>>,
     pub(super) metadata: Option<Arc<MetadataSync>>,
     pub(super) waiting_for: Option<String>,
+    /// While the leader's files are being copied and restored.
+    pub(super) files: Option<Arc<Progress>>,
 }
 
 impl IndexHandle {
@@ -67,6 +70,8 @@ impl IndexHandle {
             reason: definition.reason,
             waiting_for: live.waiting_for.clone().or(blocked),
             started_at_millis: definition.started_at_millis,
+            begun_with: definition.begun_with,
+            files: live.files.as_ref().map(|files| files.status()),
             shards: live.shards.iter().map(|shard| shard.snapshot()).collect(),
             warnings: live.metadata.as_ref().map(|m| m.warnings()).unwrap_or_default(),
         }

@@ -3,13 +3,15 @@
 //! [`task`] walks the states, [`handle`] is how the agent speaks with it, [`prepare`] makes the follower index,
 //! [`metadata`] keeps mapping, settings and aliases ahead of the operations (I7), [`settings`] gets settings past a
 //! target of another engine or version, [`sightings`] tells whether the follower index is still the one that was made,
-//! [`release`] turns it into an ordinary one.
+//! [`restore`] and [`restoring`] begin with the leader's files where that is faster, [`release`] turns it into an ordinary one.
 
 mod describe;
 mod handle;
 mod metadata;
 mod prepare;
 mod release;
+mod restore;
+mod restoring;
 mod settings;
 mod sightings;
 mod task;

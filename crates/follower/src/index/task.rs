@@ -3,6 +3,7 @@
 //! Each transition is stored before it acts, so that a crash at any point goes on with it. Commands are taken in every
 //! state; a state that runs shards cancels and awaits them before the next one begins.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
 use super::prepare::prepare;
 use super::release::release;
+use super::restore::{Choice, choose};
 use super::sightings::Sightings;
 use crate::apply::{Gate, LaneContext};
 use crate::backoff::Backoff;
@@ -42,27 +44,39 @@ pub(crate) struct TaskContext {
     pub(crate) budget: Budget,
     pub(crate) lanes_per_shard: usize,
     pub(crate) refresh_millis: u32,
+    pub(crate) snapshot_path: Option<PathBuf>,
+    pub(crate) snapshot_from_bytes: u64,
     pub(crate) shutdown: CancellationToken,
 }
 
 /// The task.
 pub(crate) struct IndexTask {
-    context: TaskContext,
-    definition: Definition,
-    view: Arc<View>,
-    commands: mpsc::Receiver<Command>,
+    pub(super) context: TaskContext,
+    pub(super) definition: Definition,
+    pub(super) view: Arc<View>,
+    pub(super) commands: mpsc::Receiver<Command>,
     /// Waits for the first preparation of a new index: if that fails for good, nothing of it stays behind.
     started: Option<Reply>,
     /// The operator said "go on" although a shard's history had changed.
     accept_history: bool,
+    /// Why it begins with documents, once that is known.
+    pub(super) documents_because: Option<String>,
 }
 
 /// What a state ended with.
-enum Next {
+pub(super) enum Next {
     /// Look at the phase again.
     Phase,
     /// The task is over.
     End,
+}
+
+/// What `INIT` ends with.
+enum Made {
+    /// The follower index, empty, like the leader's as it was then; and why it gets documents.
+    Index(Description, IndexUuid, String),
+    /// The decision to begin with files, by way of this folder.
+    Restoring(Description, PathBuf),
 }
 
 /// How long a stop asks the leader for its settings.
@@ -93,6 +107,7 @@ impl IndexTask {
                 commands,
                 started,
                 accept_history: false,
+                documents_because: None,
             },
             handle,
         )
@@ -104,6 +119,7 @@ impl IndexTask {
         loop {
             let next = match self.definition.phase {
                 Phase::Init => self.init().await,
+                Phase::Bootstrapping if self.definition.restoring.is_some() => self.restore().await,
                 Phase::Bootstrapping | Phase::Syncing => self.follow().await,
                 Phase::Paused | Phase::Failed => self.hold().await,
                 Phase::Stopping => self.end().await,
@@ -127,7 +143,7 @@ impl IndexTask {
     }
 
     /// Stores a transition, then shows it.
-    async fn enter(&mut self, phase: Phase, reason: Reason) -> Result<(), StoreError> {
+    pub(super) async fn enter(&mut self, phase: Phase, reason: Reason) -> Result<(), StoreError> {
         if self.definition.phase.is_running() && !phase.is_running() {
             self.definition.resume_phase = self.definition.phase;
         }
@@ -138,7 +154,7 @@ impl IndexTask {
         Ok(())
     }
 
-    async fn save(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn save(&mut self) -> Result<(), StoreError> {
         let (store, definition) = (self.context.store.clone(), self.definition.clone());
         crate::blocking(move || store.put_definition(&definition)).await?;
         *lock(&self.view.definition) = self.definition.clone();
@@ -146,7 +162,7 @@ impl IndexTask {
         Ok(())
     }
 
-    fn waiting_for(&self, what: Option<String>) {
+    pub(super) fn waiting_for(&self, what: Option<String>) {
         lock(&self.view.live).waiting_for = what;
     }
 
@@ -164,12 +180,22 @@ impl IndexTask {
                 () = self.context.shutdown.cancelled() => return Ok(Next::End),
             };
             let error = match attempt {
-                Ok((leader, follower)) => {
+                Ok(made) => {
                     self.waiting_for(None);
-                    self.definition.follower_index_uuid = Some(follower);
-                    self.definition.leader_index_uuid = Some(leader.uuid);
-                    self.definition.leader_cluster_uuid = Some(leader.cluster);
-                    self.definition.shards = leader.shards;
+                    match made {
+                        Made::Index(leader, follower, why) => {
+                            self.definition.begun_with = Some(format!("documents: {why}"));
+                            self.definition.follower_index_uuid = Some(follower);
+                            self.definition.leader_index_uuid = Some(leader.uuid);
+                            self.definition.leader_cluster_uuid = Some(leader.cluster);
+                            self.definition.shards = leader.shards;
+                        }
+                        Made::Restoring(leader, folder) => {
+                            self.definition.begun_with = Some("files: a snapshot of the leader's".to_owned());
+                            self.definition.shards = leader.shards;
+                            self.definition.restoring = Some(folder);
+                        }
+                    }
                     self.enter(Phase::Bootstrapping, self.definition.reason.clone())
                         .await?;
                     if let Some(started) = self.started.take() {
@@ -207,10 +233,17 @@ impl IndexTask {
         }
     }
 
-    /// The leader index as it was copied, and the identity of the follower index.
-    async fn make(&self) -> Result<(Description, IndexUuid), ControlError> {
+    async fn make(&self) -> Result<Made, ControlError> {
         let leader = self.describe_leader().await?;
-        check(&self.definition.leader_index, &leader)?;
+        let (alias, index) = (&self.definition.leader_alias, &self.definition.leader_index);
+        check(index, &leader)?;
+        let mut why = self.documents_because.clone();
+        if why.is_none() {
+            match choose(&self.context, alias, index, &leader).await {
+                Choice::Files(folder) => return Ok(Made::Restoring(leader, folder)),
+                Choice::Documents(because) => why = Some(because),
+            }
+        }
         let uuid = prepare(
             &self.context.cluster,
             &self.definition.follower_index,
@@ -219,7 +252,7 @@ impl IndexTask {
             &self.definition.overrides,
         )
         .await?;
-        Ok((leader, uuid))
+        Ok(Made::Index(leader, uuid, why.unwrap_or_default()))
     }
 
     /// `BOOTSTRAPPING` and `SYNCING`: sessions run.
@@ -253,6 +286,7 @@ impl IndexTask {
             shards: cells.clone(),
             metadata: Some(Arc::clone(&metadata)),
             waiting_for: None,
+            files: None,
         };
 
         let cancel = self.context.shutdown.child_token();
@@ -406,7 +440,7 @@ impl IndexTask {
         }
     }
 
-    async fn command(&mut self, command: Command) -> Result<(), StoreError> {
+    pub(super) async fn command(&mut self, command: Command) -> Result<(), StoreError> {
         let name = self.definition.follower_index.clone();
         let phase = self.definition.phase;
         let (reply, result) = match command {

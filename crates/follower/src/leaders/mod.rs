@@ -23,6 +23,7 @@ use slipstream_wire::tls::ClientTls;
 use slipstream_wire::v1;
 use slipstream_wire::v1::catalog_client::CatalogClient;
 use slipstream_wire::v1::changes_client::ChangesClient;
+use slipstream_wire::v1::snapshots_client::SnapshotsClient;
 use thiserror::Error;
 use tokio::time::timeout;
 use tonic::transport::Channel;
@@ -198,6 +199,11 @@ impl Connected {
     /// The catalog of the leader.
     pub(crate) fn catalog(&self) -> CatalogClient<Channel> {
         catalog(&self.channel)
+    }
+
+    /// Its snapshots.
+    pub(crate) fn snapshots(&self) -> SnapshotsClient<Channel> {
+        SnapshotsClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 
     /// Its change streams.

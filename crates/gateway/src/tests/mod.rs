@@ -50,6 +50,8 @@ fn following(phase: Phase) -> IndexStatus {
         phase,
         reason: Reason::new(""),
         waiting_for: None,
+        files: None,
+        begun_with: None,
         started_at_millis: 1,
         shards: vec![shard],
         warnings: Vec::new(),

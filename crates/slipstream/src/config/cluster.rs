@@ -18,14 +18,31 @@ pub(crate) struct Translog {
     pub(crate) data_path: Option<PathBuf>,
 }
 
-pub(super) fn read(mut section: Section) -> Result<ClusterConfig, ConfigError> {
+/// The cluster beside a follower agent, and its folder for snapshots.
+pub(super) fn read(mut section: Section) -> Result<(ClusterConfig, Option<PathBuf>), ConfigError> {
     let config = address(&mut section)?;
+    let snapshots = snapshot_path(&mut section)?;
     section.finish()?;
-    Ok(config)
+    Ok((config, snapshots))
+}
+
+/// A folder that the cluster's nodes have in their `path.repo`, so its name is the same for them and for the agent.
+fn snapshot_path(section: &mut Section) -> Result<Option<PathBuf>, ConfigError> {
+    let Some(given) = section.text("snapshot_path")? else {
+        return Ok(None);
+    };
+    let path = PathBuf::from(&given.value);
+    if path.is_absolute() {
+        return Ok(Some(path));
+    }
+    let wrong = given.wrong("the nodes of the cluster must find the folder by this name");
+    Err(wrong.advise("write the whole path, as it stands under `path.repo`"))
 }
 
 /// The cluster beside a leader agent, and its files.
-pub(super) fn read_leader(mut section: Section) -> Result<(ClusterConfig, Translog), ConfigError> {
+pub(super) fn read_leader(
+    mut section: Section,
+) -> Result<(ClusterConfig, Translog, Option<PathBuf>), ConfigError> {
     let config = address(&mut section)?;
     let (enabled, required) = match section.text("translog")? {
         None => (true, false),
@@ -37,13 +54,14 @@ pub(super) fn read_leader(mut section: Section) -> Result<(ClusterConfig, Transl
         },
     };
     let data_path = section.path("data_path")?.map(|given| given.value);
+    let snapshots = snapshot_path(&mut section)?;
     section.finish()?;
     let translog = Translog {
         enabled,
         required,
         data_path,
     };
-    Ok((config, translog))
+    Ok((config, translog, snapshots))
 }
 
 fn address(section: &mut Section) -> Result<ClusterConfig, ConfigError> {

@@ -10,6 +10,10 @@ const MEMORY_MB: i64 = 64;
 /// Bulks in flight a shard.
 const LANES: i64 = 4;
 
+/// MiB from which on an index begins with its files rather than its documents, where it can: below, the fixed cost of a snapshot and a
+/// restore is more than what they save.
+const SNAPSHOT_FROM_MB: i64 = 8;
+
 /// Streams that a leader agent serves at once, one a shard and follower. An idle one costs next to nothing.
 const STREAMS: i64 = 4_096;
 
@@ -29,6 +33,11 @@ pub(super) fn read(mut section: Section) -> Result<FollowerConfig, ConfigError> 
             << 20,
         lanes_per_shard: section.integer("lanes_per_shard", 1..=64, LANES)? as usize,
         refresh_millis: section.integer("refresh_ms", 0..=60_000, 0)? as u32,
+        snapshot_path: None,
+        snapshot_from_bytes: section
+            .integer("snapshot_from_mb", 0..=1_048_576, SNAPSHOT_FROM_MB)?
+            .cast_unsigned()
+            << 20,
     };
     section.finish()?;
     Ok(config)

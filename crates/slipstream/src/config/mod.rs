@@ -16,7 +16,7 @@ mod section;
 mod store;
 mod tls;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use slipstream_cluster::ClusterConfig;
 use slipstream_follower::{FollowerConfig, Leaders};
@@ -33,6 +33,7 @@ pub(crate) use tls::Certificates;
 pub(crate) struct LeaderFile {
     pub(crate) cluster: ClusterConfig,
     pub(crate) translog: Translog,
+    pub(crate) snapshot_path: Option<PathBuf>,
     pub(crate) listen: String,
     pub(crate) tls: Certificates,
     pub(crate) allow: Vec<AllowRule>,
@@ -61,10 +62,11 @@ impl LeaderFile {
     }
 
     fn read(mut document: Document) -> Result<Self, ConfigError> {
-        let (cluster, translog) = cluster::read_leader(document.section("cluster")?)?;
+        let (cluster, translog, snapshot_path) = cluster::read_leader(document.section("cluster")?)?;
         let file = LeaderFile {
             cluster,
             translog,
+            snapshot_path,
             listen: listen::read(document.section("listen")?)?,
             tls: tls::read(document.section("tls")?)?,
             allow: allow::read(document.sections("allow")?)?,
@@ -86,14 +88,16 @@ impl FollowerFile {
     }
 
     fn read(mut document: Document) -> Result<Self, ConfigError> {
-        let file = FollowerFile {
-            cluster: cluster::read(document.section("cluster")?)?,
+        let (cluster, snapshot_path) = cluster::read(document.section("cluster")?)?;
+        let mut file = FollowerFile {
+            cluster,
             store: store::read(document.section("store")?)?,
             gateway: gateway::read(document.section("gateway")?)?,
             tls: tls::read(document.section("tls")?)?,
             leaders: leader::read(document.sections("leader")?)?,
             limits: limits::read(document.section("limits")?)?,
         };
+        file.limits.snapshot_path = snapshot_path;
         document.finish()?;
         Ok(file)
     }

@@ -86,6 +86,8 @@ impl World {
             memory_bytes: 64 << 20,
             lanes_per_shard: 4,
             refresh_millis: 0,
+            snapshot_path: None,
+            snapshot_from_bytes: 0,
         };
         let target = cluster(&follower)?;
         let agent = Follower::start_agent(target, store, client, Leaders::new(), limits, shutdown.clone())

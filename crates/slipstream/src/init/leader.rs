@@ -44,6 +44,8 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
             enabled: file.translog.enabled,
             data_path: file.translog.data_path,
         },
+        snapshot_path: file.snapshot_path,
+        agent_name: agent_name(&file.listen),
         ..LeaderConfig::default()
     };
     let leader = Leader::new(cluster.clone(), config, shutdown.clone());
@@ -78,6 +80,12 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     working.await?;
     tracing::info!("ended");
     Ok(())
+}
+
+/// The same in every life of the agent, and another for each agent that shares the cluster's folders.
+fn agent_name(listen: &str) -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{} {listen}", host.trim())
 }
 
 /// `translog = "on"`: nothing is served before translog files can be read. What can pass, an engine that is still starting,

@@ -1,0 +1,323 @@
+//! Snapshots of one index and their restore, through repositories of our own that hold nothing else.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use slipstream_model::settings::Settings;
+use slipstream_model::{DocRef, IndexName, SeqNo, SeqRange};
+
+use crate::client::{Call, Cluster};
+use crate::error::{ErrorKind, Result};
+use crate::pages::window;
+use crate::path;
+use crate::searcher::{Outcome, Searcher};
+
+/// Where a snapshot stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SnapshotState {
+    /// Under way.
+    InProgress,
+    /// All of it is in the repository.
+    Complete,
+    /// It ended otherwise, in words.
+    Failed(String),
+}
+
+/// Where a restore stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RestoreState {
+    /// Under way: bytes recovered so far.
+    InProgress(u64),
+    /// Every primary is started.
+    Complete,
+    /// No primary is being recovered and some are missing, in words.
+    Stuck(String),
+}
+
+/// What to restore, and as what.
+#[derive(Debug, Clone)]
+pub struct Restore<'a> {
+    /// The repository.
+    pub repository: &'a str,
+    /// The snapshot in it.
+    pub snapshot: &'a str,
+    /// The index in the snapshot.
+    pub index: &'a IndexName,
+    /// Its name from then on.
+    pub name: &'a IndexName,
+    /// Settings that it gets in place of those in the snapshot.
+    pub settings: &'a Settings,
+    /// Settings of the snapshot that it does not get; `*` stands for anything.
+    pub without: &'a [&'a str],
+}
+
+#[derive(Deserialize)]
+struct SnapshotsAnswer {
+    #[serde(default)]
+    snapshots: Vec<SnapshotAnswer>,
+}
+
+#[derive(Deserialize)]
+struct SnapshotAnswer {
+    snapshot: String,
+    #[serde(default)]
+    state: String,
+    #[serde(default)]
+    failures: Vec<Value>,
+}
+
+impl Cluster {
+    /// Registers a repository in a folder that all nodes have in common, unthrottled for what is written to it and read from it.
+    /// One that is only read is not tried out.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Server`] or [`ErrorKind::BadRequest`] where the nodes may not use the folder: `path.repo` must hold it.
+    pub async fn put_repository(&self, name: &str, folder: &Path, read_only: bool) -> Result<()> {
+        let body = json!({ "type": "fs", "settings": {
+            "location": folder,
+            "readonly": read_only,
+            "max_snapshot_bytes_per_sec": "0b",
+            "max_restore_bytes_per_sec": "0b",
+        } });
+        let verify = if read_only { "verify=false" } else { "" };
+        let call = Call::put(format!("/_snapshot/{}", path::encode(name)), verify);
+        let body = self.to_json(&body)?;
+        self.ok(&call.heavy().body(body, "application/json"))
+            .await
+            .map(drop)
+    }
+
+    /// Forgets a repository; its files stay. Nothing happens if there is none.
+    pub async fn remove_repository(&self, name: &str) -> Result<()> {
+        let path = format!("/_snapshot/{}", path::encode(name));
+        self.gone(&Call::new(reqwest::Method::DELETE, path, "").heavy())
+            .await
+    }
+
+    /// Begins a snapshot of one index.
+    pub async fn begin_snapshot(&self, repository: &str, snapshot: &str, index: &IndexName) -> Result<()> {
+        // Only to refuse a name that means more than one index.
+        self.segment(index)?;
+        let body = json!({ "indices": index, "include_global_state": false, "ignore_unavailable": false });
+        let call = Call::put(snapshot_path(repository, snapshot), "wait_for_completion=false");
+        let body = self.to_json(&body)?;
+        self.ok(&call.heavy().body(body, "application/json"))
+            .await
+            .map(drop)
+    }
+
+    /// Where a snapshot stands.
+    pub async fn snapshot_state(&self, repository: &str, snapshot: &str) -> Result<SnapshotState> {
+        let call = Call::get(snapshot_path(repository, snapshot), "");
+        let answer: SnapshotsAnswer = self.json(&call).await?;
+        let Some(found) = answer.snapshots.into_iter().next() else {
+            return Ok(SnapshotState::Failed(
+                "the cluster does not know it any more".to_owned(),
+            ));
+        };
+        Ok(match found.state.as_str() {
+            "SUCCESS" => SnapshotState::Complete,
+            "IN_PROGRESS" | "STARTED" | "INIT" => SnapshotState::InProgress,
+            other => {
+                let failure = found.failures.first().map(Value::to_string).unwrap_or_default();
+                SnapshotState::Failed(format!("it ended as {other} {failure}").trim_end().to_owned())
+            }
+        })
+    }
+
+    /// The names of all snapshots in a repository; none if there is no such repository.
+    pub async fn snapshots(&self, repository: &str) -> Result<Vec<String>> {
+        let path = format!("/_snapshot/{}/_all", path::encode(repository));
+        match self.json::<SnapshotsAnswer>(&Call::get(path, "")).await {
+            Ok(answer) => Ok(answer.snapshots.into_iter().map(|found| found.snapshot).collect()),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a snapshot with its files, or aborts it. Nothing happens if there is none.
+    pub async fn remove_snapshot(&self, repository: &str, snapshot: &str) -> Result<()> {
+        let path = snapshot_path(repository, snapshot);
+        self.gone(&Call::new(reqwest::Method::DELETE, path, "").heavy())
+            .await
+    }
+
+    /// Begins a restore. Aliases, and what belongs to the cluster rather than the index, are left out.
+    ///
+    /// # Errors
+    /// Where the target does not take it: the snapshot is of a release that it cannot read, or there is an index of that name.
+    pub async fn begin_restore(&self, restore: &Restore<'_>) -> Result<()> {
+        self.segment(restore.name)?;
+        let body = json!({
+            "indices": restore.index,
+            "rename_pattern": ".+",
+            "rename_replacement": restore.name.as_str().replace('$', "\\$"),
+            "include_global_state": false,
+            "include_aliases": false,
+            "index_settings": restore.settings,
+            "ignore_index_settings": restore.without,
+        });
+        let path = format!("{}/_restore", snapshot_path(restore.repository, restore.snapshot));
+        let call = Call::post(path, "wait_for_completion=false");
+        let body = self.to_json(&body)?;
+        self.ok(&call.heavy().body(body, "application/json"))
+            .await
+            .map(drop)
+    }
+
+    /// Where the restore of an index stands.
+    pub async fn restore_state(&self, index: &IndexName) -> Result<RestoreState> {
+        #[derive(Deserialize)]
+        struct Health {
+            #[serde(default)]
+            indices: std::collections::BTreeMap<String, OfIndex>,
+        }
+        #[derive(Deserialize)]
+        struct OfIndex {
+            number_of_shards: u64,
+            active_primary_shards: u64,
+            initializing_shards: u64,
+        }
+        let segment = self.segment(index)?;
+        let call = Call::get(format!("/_cluster/health/{segment}"), "level=indices&timeout=1s");
+        let answer = self.send(&call).await?;
+        // 408: the health that was waited for did not come about, which is no failure here.
+        if !matches!(answer.status, 200 | 408) {
+            return Err(self.refused(&call, &answer));
+        }
+        let health: Health = self.parse(&call, &answer.body)?;
+        let Some(health) = health.indices.get(index.as_str()) else {
+            return Ok(RestoreState::Stuck("the index is not there".to_owned()));
+        };
+        if health.active_primary_shards == health.number_of_shards {
+            return Ok(RestoreState::Complete);
+        }
+        if health.initializing_shards == 0 {
+            let missing = health.number_of_shards - health.active_primary_shards;
+            return Ok(RestoreState::Stuck(format!(
+                "{missing} of {} shards are not being restored: _cluster/allocation/explain on the target says why",
+                health.number_of_shards
+            )));
+        }
+        let recoveries = self.recoveries(index).await?;
+        let bytes = recoveries.iter().map(|shard| shard.index.size.recovered_in_bytes);
+        Ok(RestoreState::InProgress(bytes.sum()))
+    }
+
+    /// Whether an index is there and came out of this repository.
+    pub async fn is_restored_from(&self, index: &IndexName, repository: &str) -> Result<bool> {
+        match self.recoveries(index).await {
+            Ok(shards) => Ok(shards.iter().any(|shard| shard.source.repository == repository)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn recoveries(&self, index: &IndexName) -> Result<Vec<Recovery>> {
+        #[derive(Deserialize, Default)]
+        struct OfIndex {
+            #[serde(default)]
+            shards: Vec<Recovery>,
+        }
+        let call = Call::get(format!("/{}/_recovery", self.segment(index)?), "");
+        let answer: std::collections::BTreeMap<String, OfIndex> = self.json(&call).await?;
+        Ok(answer.into_values().flat_map(|found| found.shards).collect())
+    }
+
+    /// Ids and sequence numbers of the documents in a window, ascending, at most `limit` of them and never more than 10,000.
+    pub async fn ids(
+        &self,
+        searcher: &Searcher,
+        range: SeqRange,
+        limit: usize,
+    ) -> Result<Vec<(SeqNo, DocRef)>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            #[serde(flatten)]
+            outcome: Outcome,
+            #[serde(default)]
+            hits: Hits,
+        }
+        #[derive(Deserialize, Default)]
+        struct Hits {
+            #[serde(default)]
+            hits: Vec<Hit>,
+        }
+        #[derive(Deserialize)]
+        struct Hit {
+            #[serde(rename = "_id")]
+            id: String,
+            #[serde(rename = "_routing")]
+            routing: Option<String>,
+            #[serde(rename = "_seq_no")]
+            seq_no: u64,
+        }
+        let mut body = window(range, false, None);
+        body.insert("size".into(), json!(limit.min(10_000)));
+        body.insert("_source".into(), json!(false));
+        body.insert("seq_no_primary_term".into(), json!(true));
+        let filter = "&filter_path=timed_out,_shards,hits.hits._id,hits.hits._routing,hits.hits._seq_no";
+        let call = self.search_call(searcher, body, filter).await?;
+        let Answer { outcome, hits } = self.json(&call).await?;
+        self.require_complete(&call, searcher, &outcome)?;
+        let doc = |hit: Hit| {
+            let doc = DocRef {
+                id: hit.id,
+                routing: hit.routing,
+            };
+            (SeqNo::new(hit.seq_no), doc)
+        };
+        Ok(hits.hits.into_iter().map(doc).collect())
+    }
+
+    /// The size of an index's primaries, in bytes.
+    pub async fn primary_bytes(&self, index: &IndexName) -> Result<u64> {
+        let path = format!("/{}/_stats/store", self.segment(index)?);
+        let answer: Value = self.json(&Call::get(path, "")).await?;
+        let size = &answer["_all"]["primaries"]["store"]["size_in_bytes"];
+        Ok(size.as_u64().unwrap_or(0))
+    }
+
+    /// A removal; what is not there is removed.
+    async fn gone(&self, call: &Call) -> Result<()> {
+        match self.ok(call).await {
+            Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Recovery {
+    #[serde(default)]
+    source: RecoverySource,
+    #[serde(default)]
+    index: RecoveryIndex,
+}
+
+#[derive(Deserialize, Default)]
+struct RecoverySource {
+    #[serde(default)]
+    repository: String,
+}
+
+#[derive(Deserialize, Default)]
+struct RecoveryIndex {
+    #[serde(default)]
+    size: RecoverySize,
+}
+
+#[derive(Deserialize, Default)]
+struct RecoverySize {
+    #[serde(default)]
+    recovered_in_bytes: u64,
+}
+
+fn snapshot_path(repository: &str, snapshot: &str) -> String {
+    format!(
+        "/_snapshot/{}/{}",
+        path::encode(repository),
+        path::encode(snapshot)
+    )
+}

@@ -1,0 +1,166 @@
+//! Indices that begin with the leader's files, on real servers: exact under writes, through crashes of both agents and both clusters, and
+//! with nothing left behind anywhere.
+
+#[path = "snapshot/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use slipstream_testkit::client::eventually;
+use slipstream_testkit::servers::Release;
+use slipstream_tests::agents::LONG;
+use tokio::time::sleep;
+
+use crate::world::{World, copy};
+
+// Each number is a seed that repeats what is written.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opensearch_2_19_to_opensearch_2_19() {
+    let Some(mut world) = World::start(Release::OpenSearch2_19_1, Release::OpenSearch2_19_1).await else {
+        return;
+    };
+    under_writes(&world, 1001).await;
+    ended_in_the_middle(&mut world, 1002).await;
+    stopped_in_the_middle(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opensearch_2_19_to_opensearch_3_6() {
+    let Some(world) = World::start(Release::OpenSearch2_19_1, Release::OpenSearch3_6_0).await else {
+        return;
+    };
+    under_writes(&world, 1003).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn elasticsearch_7_10_to_opensearch_2_19() {
+    let Some(mut world) = World::start(Release::Elasticsearch7_10_2, Release::OpenSearch2_19_1).await else {
+        return;
+    };
+    under_writes(&world, 1004).await;
+    clusters_that_die_in_the_middle(&mut world, 1005).await;
+}
+
+/// What cannot be done with files is done with documents, and says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn opensearch_3_6_to_elasticsearch_8_19() {
+    let Some(world) = World::start(Release::OpenSearch3_6_0, Release::Elasticsearch8_19_21).await else {
+        return;
+    };
+    world.fill("plain", 500).await;
+    world.follow("plain").await;
+    world
+        .begun_with(
+            "plain",
+            "documents: elasticsearch 8.19.21 cannot read a snapshot of opensearch 3.6.0",
+        )
+        .await;
+    world.equal("plain").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_the_cluster_may_not_use() {
+    let Some(world) = World::with_another_leader_folder(Release::OpenSearch2_19_1).await else {
+        return;
+    };
+    world.fill("elsewhere", 500).await;
+    world.follow("elsewhere").await;
+    world
+        .begun_with("elsewhere", "documents: files were tried, the leader agent: ")
+        .await;
+    world.equal("elsewhere").await;
+    world.nothing_is_left().await;
+}
+
+/// Every kind of write goes on while the snapshot is taken, copied and restored, and afterwards.
+async fn under_writes(world: &World, seed: u64) {
+    let names = ["first", "second", "third"];
+    let workload = world.workload(seed, &names);
+    workload.create_indices(&world.source()).await;
+    let writers = workload.start(&world.leader.url());
+    for name in names {
+        sleep(Duration::from_millis(1_500)).await;
+        world.follow(name).await;
+        world.begun_with(name, "files: ").await;
+    }
+    sleep(Duration::from_secs(2)).await;
+    let summary = writers.stop().await;
+    assert!(summary.done > 0, "{summary:?}");
+    for name in names {
+        world.equal(name).await;
+    }
+    world.nothing_is_left().await;
+    for name in names {
+        world.agents.command(&copy(name), "_stop").await;
+    }
+}
+
+/// Either agent is killed, again and again, wherever the copy happens to be.
+async fn ended_in_the_middle(world: &mut World, seed: u64) {
+    let workload = world.workload(seed, &["killed", "killed-too"]);
+    workload.create_indices(&world.source()).await;
+    world.fill("killed", 30_000).await;
+    let writers = workload.start(&world.leader.url());
+    for (name, follower) in [("killed", true), ("killed-too", false)] {
+        world.agents.follow_eventually(&copy(name), name).await;
+        for pause in [30, 150, 400, 800] {
+            sleep(Duration::from_millis(pause)).await;
+            if follower {
+                world.agents.restart_follower(Duration::ZERO).await;
+            } else {
+                world.agents.leader.kill();
+                world.agents.leader.start();
+            }
+        }
+    }
+    for name in ["killed", "killed-too"] {
+        world.agents.wait_for_status(&copy(name), "SYNCING", LONG).await;
+    }
+    writers.stop().await;
+    for name in ["killed", "killed-too"] {
+        world.equal(name).await;
+    }
+    world.nothing_is_left().await;
+}
+
+/// An operator who stops before it has ended finds nothing of it.
+async fn stopped_in_the_middle(world: &World) {
+    world.fill("stopped", 50_000).await;
+    for pause in [0, 100, 300, 600] {
+        world.agents.follow(&copy("stopped"), "stopped").await;
+        sleep(Duration::from_millis(pause)).await;
+        world.agents.command(&copy("stopped"), "_stop").await;
+        world.nothing_is_left().await;
+        // Either it had not got so far, or there is an ordinary index.
+        let _ = world.target().delete(&format!("/{}", copy("stopped"))).await;
+    }
+}
+
+/// Both clusters are killed while the copy is under way.
+async fn clusters_that_die_in_the_middle(world: &mut World, seed: u64) {
+    let workload = world.workload(seed, &["dying"]);
+    workload.create_indices(&world.source()).await;
+    world.fill("dying", 30_000).await;
+    world.agents.follow(&copy("dying"), "dying").await;
+    sleep(Duration::from_millis(300)).await;
+    world.target.restart().await.expect("the target comes back");
+    world
+        .agents
+        .wait_for_status(&copy("dying"), "SYNCING", LONG)
+        .await;
+    world.equal("dying").await;
+    world.agents.command(&copy("dying"), "_stop").await;
+    let deleted = world.target().delete(&format!("/{}", copy("dying"))).await;
+    assert_eq!(deleted.0, 200, "{}", deleted.1);
+
+    world.agents.follow(&copy("dying"), "dying").await;
+    sleep(Duration::from_millis(100)).await;
+    world.leader.restart().await.expect("the leader comes back");
+    world
+        .agents
+        .wait_for_status(&copy("dying"), "SYNCING", LONG)
+        .await;
+    world.equal("dying").await;
+    eventually("nothing is left", LONG, async || world.left().await).await;
+}

@@ -1,0 +1,140 @@
+//! Two clusters and two agents that have folders for snapshots.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use slipstream_testkit::client::{Es, eventually};
+use slipstream_testkit::servers::{Release, Server};
+use slipstream_testkit::workload::{StormIndex, Workload};
+use slipstream_tests::agents::{Agents, LONG, Options};
+use slipstream_tests::real::{Pair, wait_until_equal};
+
+/// Everything that a test needs.
+pub(crate) struct World {
+    pub(crate) leader: Server,
+    pub(crate) target: Server,
+    pub(crate) agents: Agents,
+}
+
+impl World {
+    /// Both agents have folders that their clusters may use, and every index is large enough.
+    pub(crate) async fn start(leader: Release, target: Release) -> Option<World> {
+        let pair = Pair::start(leader, target).await?;
+        let folder = pair.leader.repo_path();
+        Some(World::of(pair, &folder).await)
+    }
+
+    /// The leader agent's folder is none that its cluster may use.
+    pub(crate) async fn with_another_leader_folder(release: Release) -> Option<World> {
+        let pair = Pair::start(release, release).await?;
+        Some(World::of(pair, Path::new("/var/empty")).await)
+    }
+
+    async fn of(pair: Pair, leader_folder: &Path) -> World {
+        let path = |folder: &Path| format!("snapshot_path = \"{}\"\n", folder.display());
+        let options = Options {
+            leader_cluster: path(leader_folder),
+            follower_cluster: path(&pair.target.repo_path()),
+            follower_extra: "[limits]\nsnapshot_from_mb = 0\n".to_owned(),
+            ..Options::default()
+        };
+        let agents = Agents::start(&pair.leader.url(), &pair.target.url(), options).await;
+        World {
+            leader: pair.leader,
+            target: pair.target,
+            agents,
+        }
+    }
+
+    pub(crate) fn source(&self) -> Es {
+        self.leader.client()
+    }
+
+    pub(crate) fn target(&self) -> Es {
+        self.target.client()
+    }
+
+    /// Writes of every kind into these indices.
+    #[expect(clippy::unused_self, reason = "worlds may differ in what they can take")]
+    pub(crate) fn workload(&self, seed: u64, names: &[&str]) -> Workload {
+        let indices = names.iter().enumerate().map(|(number, name)| StormIndex {
+            name: (*name).to_owned(),
+            shards: number as u32 % 3 + 1,
+            versions_restart: number % 2 == 0,
+        });
+        Workload::new(seed).with_indices(indices.collect())
+    }
+
+    /// Documents without much to tell, in an index of one shard unless there is one.
+    pub(crate) async fn fill(&self, index: &str, documents: u32) {
+        let leader = self.source();
+        let settings = json!({ "settings": { "number_of_shards": 1, "number_of_replicas": 0 } });
+        let _ = leader.put(&format!("/{index}"), &settings).await;
+        for begin in (0..documents).step_by(5_000) {
+            let mut lines = String::new();
+            for id in begin..documents.min(begin + 5_000) {
+                let text = format!("document {id} of [{index}], which says little");
+                let _ = writeln!(
+                    lines,
+                    "{{\"index\":{{\"_id\":\"fill-{id}\"}}}}\n{}",
+                    json!({ "text": text })
+                );
+            }
+            let (status, answer) = leader.bulk(&format!("/{index}/_bulk"), lines).await;
+            assert_eq!((status, &answer["errors"]), (200, &json!(false)), "{answer}");
+        }
+    }
+
+    /// Follows an index by the name `NAME-copy`, until it is in step.
+    pub(crate) async fn follow(&self, index: &str) {
+        self.agents.follow(&copy(index), index).await;
+        self.agents.wait_for_status(&copy(index), "SYNCING", LONG).await;
+    }
+
+    /// Requires that an index began like this.
+    pub(crate) async fn begun_with(&self, index: &str, words: &str) {
+        let details = self.agents.details(&copy(index)).await;
+        let begun = details["begun_with"].as_str().unwrap_or_default();
+        assert!(
+            begun.starts_with(words),
+            "{details}\n{}\n{}",
+            self.agents.leader.log(),
+            self.agents.follower.log()
+        );
+    }
+
+    /// Waits until both sides are equal.
+    pub(crate) async fn equal(&self, index: &str) {
+        wait_until_equal(&self.source(), index, &self.target(), &copy(index), LONG).await;
+    }
+
+    /// Requires that soon no repository, snapshot or file is left on either side.
+    pub(crate) async fn nothing_is_left(&self) {
+        eventually("nothing is left", LONG, async || self.left().await).await;
+    }
+
+    /// What is left, as an error.
+    pub(crate) async fn left(&self) -> Result<(), String> {
+        for (name, server) in [("leader", &self.leader), ("target", &self.target)] {
+            let (status, repositories) = server.client().get("/_snapshot").await;
+            if status != 200 || repositories != Value::Object(serde_json::Map::new()) {
+                return Err(format!("the {name} has repositories: {status} {repositories}"));
+            }
+            let files: Vec<_> = std::fs::read_dir(server.repo_path())
+                .into_iter()
+                .flatten()
+                .flatten()
+                .collect();
+            if !files.is_empty() {
+                return Err(format!("the {name} has {files:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The follower index's name.
+pub(crate) fn copy(index: &str) -> String {
+    format!("{index}-copy")
+}
