@@ -16,7 +16,7 @@ use std::time::Duration;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
-use slipstream_testkit::client::Es;
+use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::servers::Release;
 use slipstream_testkit::workload::Workload;
 use tempfile::TempDir;
@@ -66,6 +66,8 @@ pub struct Storm {
     pub pair: (Release, Release),
     /// Which readers serve.
     pub readers: Readers,
+    /// Whether indices begin with the leader's files rather than its documents.
+    pub files: bool,
     /// What it repeats by.
     pub seed: u64,
     /// How long the writers write.
@@ -120,21 +122,30 @@ struct Scene {
 }
 
 impl Storm {
+    /// Whether a seed begins with files, in half of the cases.
+    pub fn begins_with_files(seed: u64) -> bool {
+        ChaCha8Rng::seed_from_u64(seed ^ 0xf11e_5eed).random_bool(0.5)
+    }
+
     /// Rages, and panics with every difference if the indices are not equal in the end.
     pub async fn rage(self) {
         let Storm {
             pair: (leader, target),
             readers,
+            files,
             seed,
             duration,
             ..
         } = self;
-        println!("storm over {leader:?} → {target:?} for {duration:?}, readers: {readers}, seed {seed}");
+        let begin = if files { "files" } else { "documents" };
+        println!(
+            "storm over {leader:?} → {target:?} for {duration:?}, readers: {readers}, beginning with {begin}, seed {seed}"
+        );
         let Some(pair) = Pair::start(leader, target).await else {
             return;
         };
         let door = Door::to(&pair.leader.data_path());
-        let options = Options {
+        let mut options = Options {
             leader_cluster: match readers {
                 Readers::Auto => String::new(),
                 Readers::Window => "translog = \"off\"\n".to_owned(),
@@ -142,6 +153,12 @@ impl Storm {
             },
             ..Options::default()
         };
+        if files {
+            let path = |folder: PathBuf| format!("snapshot_path = \"{}\"\n", folder.display());
+            options.leader_cluster += &path(pair.leader.repo_path());
+            options.follower_cluster += &path(pair.target.repo_path());
+            options.follower_extra += "[limits]\nsnapshot_from_mb = 0\n";
+        }
         let agents = Agents::start(&pair.leader.url(), &pair.target.url(), options).await;
         let workload = Workload::new(seed);
         let names: Vec<String> = workload
@@ -215,6 +232,15 @@ impl Storm {
                 Readers::Window => ("window", "switched off"),
             };
             scene.agents.wait_for_reader(&copy, reader, why, LONG).await;
+        }
+        for server in [&scene.pair.leader, &scene.pair.target] {
+            eventually("no repository is left", LONG, async || {
+                match server.client().get("/_snapshot").await {
+                    (200, answer) if answer == json!({}) => Ok(()),
+                    (status, answer) => Err(format!("{status}: {answer}")),
+                }
+            })
+            .await;
         }
     }
 }

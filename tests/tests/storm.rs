@@ -1,8 +1,8 @@
 //! I1 to I4, I7: whatever happens, both sides end equal.
 //!
 //! `make test` runs one short storm. `make storm SEEDS=N` runs N seeds over all pairs in turn; `STORM_SEED=S` repeats one,
-//! with the readers that it picks. `STORM_SECONDS=T` makes it longer, `STORM_PAIR=P` and `STORM_READERS=R` pick pair and
-//! readers by their numbers instead. A storm that fails leaves its logs in the system's folder for temporary files, and with
+//! with the readers that it picks. `STORM_SECONDS=T` makes it longer, `STORM_PAIR=P`, `STORM_READERS=R` and `STORM_FILES=0` or `=1`
+//! pick pair, readers and what indices begin with instead. A storm that fails leaves its logs in the system's folder for temporary files, and with
 //! `STORM_KEEP=1` any storm does.
 
 use std::time::Duration;
@@ -37,6 +37,7 @@ async fn i1_i2_i3_i4_i7_both_sides_are_equal_after_a_storm() {
         Storm {
             pair: PAIRS[pair],
             readers: readers.unwrap_or_else(|| Readers::of_seed(seed)),
+            files: number("STORM_FILES").map_or_else(|| Storm::begins_with_files(seed), |files| files > 0),
             seed,
             duration: Duration::from_secs(seconds),
             restarts,

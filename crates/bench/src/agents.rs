@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::process::Process;
 use crate::relay::Relay;
 use crate::rest::{Rest, until};
-use crate::world::World;
+use crate::world::{Cluster, World};
 
 const ALIAS: &str = "leader-cluster";
 
@@ -51,6 +51,8 @@ pub(crate) struct Setup {
     pub(crate) reader: Reader,
     /// The follower agent's `limits.refresh_ms`; its default, the index's own rhythm, where there is none.
     pub(crate) refresh_ms: Option<u32>,
+    /// Whether indices begin with the leader's files.
+    pub(crate) files: bool,
     /// Whether a counting relay is between the agents.
     pub(crate) relay: bool,
 }
@@ -80,19 +82,32 @@ impl Agents {
                 "[tls]\ncert_file = \"certs/{name}.pem\"\nkey_file = \"certs/{name}.key\"\nca_file = \"certs/ca.pem\"\n"
             )
         };
+        let snapshots = |cluster: &Cluster| {
+            let path = cluster.repo_path();
+            setup
+                .files
+                .then(|| format!("snapshot_path = \"{}\"\n", path.display()))
+                .unwrap_or_default()
+        };
         let leader = format!(
-            "[cluster]\nurl = \"{}\"\ntranslog = \"{}\"\n[listen]\naddress = \"{leader_at}\"\n{}\
+            "[cluster]\nurl = \"{}\"\ntranslog = \"{}\"\n{}[listen]\naddress = \"{leader_at}\"\n{}\
              [[allow]]\nidentity = \"follower.test\"\nindices = [\"*\"]\n",
             world.leader.url(),
             setup.reader.mode(),
+            snapshots(&world.leader),
             tls("leader"),
         );
-        let limits = setup
-            .refresh_ms
-            .map_or_else(String::new, |ms| format!("[limits]\nrefresh_ms = {ms}\n"));
+        let mut limits = "[limits]\n".to_owned();
+        if let Some(ms) = setup.refresh_ms {
+            limits += &format!("refresh_ms = {ms}\n");
+        }
+        if setup.files {
+            limits += "snapshot_from_mb = 0\nrestore_mb_per_s = 100000\n";
+        }
         let follower = format!(
-            "[cluster]\nurl = \"{}\"\n[store]\npath = \"store\"\n[gateway]\naddress = \"{gateway_at}\"\n{}{limits}",
+            "[cluster]\nurl = \"{}\"\n{}[store]\npath = \"store\"\n[gateway]\naddress = \"{gateway_at}\"\n{}{limits}",
             world.target.url(),
+            snapshots(&world.target),
             tls("follower"),
         );
         let leader = Agent::start(binary, folder.path(), "leader", &leader)?;

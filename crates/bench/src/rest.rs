@@ -81,7 +81,12 @@ impl Rest {
 
     /// DELETE of an index.
     pub(crate) async fn delete_index(&self, index: &str) -> Result<()> {
-        self.call("DELETE", &format!("/{index}"), None).await.map(drop)
+        self.delete(&format!("/{index}")).await
+    }
+
+    /// DELETE.
+    pub(crate) async fn delete(&self, path: &str) -> Result<()> {
+        self.call("DELETE", path, None).await.map(drop)
     }
 
     /// How many documents an index shows after a refresh.

@@ -44,6 +44,11 @@ impl Cluster {
         self.server.release().name()
     }
 
+    /// A folder that it may have repositories in.
+    pub(crate) fn repo_path(&self) -> PathBuf {
+        self.server.repo_path()
+    }
+
     /// Its JVM.
     pub(crate) fn jvm(&self) -> Result<Process> {
         self.server

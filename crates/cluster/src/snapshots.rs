@@ -271,6 +271,20 @@ impl Cluster {
         Ok(hits.hits.into_iter().map(doc).collect())
     }
 
+    /// The transient value of a cluster setting, as the engine prints it; `None` if it has none.
+    pub async fn transient_setting(&self, name: &str) -> Result<Option<String>> {
+        let call = Call::get("/_cluster/settings", "flat_settings=true");
+        let answer: Value = self.json(&call).await?;
+        Ok(answer["transient"][name].as_str().map(str::to_owned))
+    }
+
+    /// Sets the transient value of a cluster setting, or takes it away.
+    pub async fn put_transient_setting(&self, name: &str, value: Option<&str>) -> Result<()> {
+        let body = self.to_json(&json!({ "transient": { name: value } }))?;
+        let call = Call::put("/_cluster/settings", "");
+        self.ok(&call.body(body, "application/json")).await.map(drop)
+    }
+
     /// The size of an index's primaries, in bytes.
     pub async fn primary_bytes(&self, index: &IndexName) -> Result<u64> {
         let path = format!("/{}/_stats/store", self.segment(index)?);

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use crate::apply::Gate;
 use crate::budget::Budget;
 use crate::control::{BLOCK_START, ControlError, IndexStatus, Leaders, StartRequest};
-use crate::index::{Command, IndexHandle, IndexTask, Sightings, TaskContext, check, describe};
+use crate::index::{Command, IndexHandle, IndexTask, Sightings, TaskContext, Throttle, check, describe};
 use crate::leaders::{LeaderBook, LeaderError, LeaderLink};
 use crate::{FollowerConfig, lock};
 
@@ -63,6 +63,7 @@ impl Agent {
             refresh_millis: config.refresh_millis,
             snapshot_path: config.snapshot_path.clone(),
             snapshot_from_bytes: config.snapshot_from_bytes,
+            throttle: Throttle::new(config.restore_mb_per_s),
             shutdown,
         };
         let agent = Agent {
@@ -72,6 +73,15 @@ impl Agent {
             tasks: TaskTracker::new(),
             switches: Mutex::new(switches),
         };
+        if agent.context.snapshot_path.is_some() {
+            let TaskContext {
+                throttle,
+                cluster,
+                shutdown,
+                ..
+            } = agent.context.clone();
+            agent.tasks.spawn(throttle.run(cluster, shutdown));
+        }
         for definition in definitions {
             agent.spawn(definition, None);
         }

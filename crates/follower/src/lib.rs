@@ -51,6 +51,8 @@ pub struct FollowerConfig {
     pub snapshot_path: Option<PathBuf>,
     /// The size of an index, in bytes, from which on it begins with its files where it can.
     pub snapshot_from_bytes: u64,
+    /// Mebibytes a second at which the target may restore, in place of its own limit for recoveries; 0 leaves that as it is.
+    pub restore_mb_per_s: u64,
 }
 
 /// The follower agent. Cheap to clone; all clones are the same agent.

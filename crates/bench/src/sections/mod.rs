@@ -1,6 +1,7 @@
 //! What is measured, a module each.
 
 mod bootstrap;
+mod files;
 mod lag;
 mod load;
 mod memory;
@@ -22,6 +23,8 @@ use crate::world::World;
 pub(crate) enum Section {
     /// Speed of a bootstrap against that of a plain loader
     Bootstrap,
+    /// A bootstrap with files against one with documents, and against doing it by hand
+    Files,
     /// What replication costs the leader
     Load,
     /// How long changes take
@@ -51,6 +54,7 @@ impl Section {
     pub(crate) async fn measure(self, world: &World, plan: &Plan) -> Result<Measured> {
         match self {
             Section::Bootstrap => Box::pin(bootstrap::measure(world, plan)).await,
+            Section::Files => Box::pin(files::measure(world, plan)).await,
             Section::Load => Box::pin(load::measure(world, plan)).await,
             Section::Lag => Box::pin(lag::measure(world, plan)).await,
             Section::Memory => Box::pin(memory::measure(world, plan)).await,

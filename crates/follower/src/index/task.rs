@@ -21,7 +21,7 @@ use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
 use super::prepare::prepare;
 use super::release::release;
-use super::restore::{Choice, choose};
+use super::restore::{Choice, Throttle, choose};
 use super::sightings::Sightings;
 use crate::apply::{Gate, LaneContext};
 use crate::backoff::Backoff;
@@ -46,6 +46,7 @@ pub(crate) struct TaskContext {
     pub(crate) refresh_millis: u32,
     pub(crate) snapshot_path: Option<PathBuf>,
     pub(crate) snapshot_from_bytes: u64,
+    pub(crate) throttle: Throttle,
     pub(crate) shutdown: CancellationToken,
 }
 

@@ -88,6 +88,7 @@ impl World {
             refresh_millis: 0,
             snapshot_path: None,
             snapshot_from_bytes: 0,
+            restore_mb_per_s: 0,
         };
         let target = cluster(&follower)?;
         let agent = Follower::start_agent(target, store, client, Leaders::new(), limits, shutdown.clone())

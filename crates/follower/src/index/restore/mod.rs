@@ -14,6 +14,7 @@ mod choice;
 mod fetch;
 mod known;
 mod progress;
+mod throttle;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -35,6 +36,7 @@ use crate::leaders::{Connected, LeaderError};
 
 pub(super) use choice::{Choice, choose};
 pub(crate) use progress::{Progress, Stage};
+pub(crate) use throttle::Throttle;
 
 /// The leader agent says that it is there every five seconds.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -173,7 +175,9 @@ impl<'a> Restoring<'a> {
             lost = listen(&mut taken.alive) => return Err(lost),
         }
         progress.enter(Stage::Restore);
+        let lifted = self.context.throttle.lift();
         self.restore(&leader, &taken.snapshot.name, progress).await?;
+        drop(lifted);
         progress.enter(Stage::Map);
         let uuid = self.remember(&leader, &taken.snapshot).await?;
         self.remove_files().await?;
