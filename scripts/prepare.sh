@@ -4,6 +4,7 @@
 #
 # usage: scripts/prepare.sh build            what compiling needs: a C and C++ compiler and libclang
 #        scripts/prepare.sh build servers    and what the real servers of the tests need: Java, Maven, unzip
+#        scripts/prepare.sh build servers browser    and the browser that the status page is tested in
 set -euo pipefail
 
 lacking=()   # what to tell people
@@ -46,6 +47,11 @@ servers() {
     java_between 17 21 || wanted_java="17 or 21"
 }
 
+browser() {
+    have chromium || lack "Chromium (the tests of the status page)" chromium fonts-dejavu-core
+    have chromedriver || lack "chromedriver (drives it)" chromium-driver
+}
+
 # Debian 12 has Java 17, Debian 13 has 21: take what there is, and the newest beside it for OpenSearch 3.
 choose_java() {
     local release
@@ -62,8 +68,8 @@ wanted_java=
 [ $# -gt 0 ] || set -- build
 for subset in "$@"; do
     case $subset in
-        build | servers) "$subset" ;;
-        *) echo "prepare.sh: there is no subset \`$subset\`: build or servers" >&2; exit 2 ;;
+        build | servers | browser) "$subset" ;;
+        *) echo "prepare.sh: there is no subset \`$subset\`: build, servers or browser" >&2; exit 2 ;;
     esac
 done
 [ -z "$wanted_java" ] || lacking+=("a JDK, release $wanted_java")

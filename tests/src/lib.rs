@@ -10,6 +10,7 @@
 )]
 
 pub mod agents;
+pub mod browser;
 pub mod real;
 pub mod storm;
 pub mod world;

@@ -294,6 +294,24 @@ async fn who_the_cluster_is_is_asked_until_it_is_known_and_then_remembered() {
 }
 
 #[tokio::test]
+async fn how_the_cluster_is_is_asked_each_time() {
+    let times = Arc::new(AtomicU32::new(0));
+    let asked = Arc::clone(&times);
+    let config = server(move |request| {
+        assert!(request.is("GET", "/_cluster/health"), "{}", request.uri);
+        let status = ["green", "red"][asked.fetch_add(1, Ordering::Relaxed) as usize % 2];
+        let health = format!(r#"{{"status":"{status}","number_of_nodes":3,"unassigned_shards":0}}"#);
+        json(200, health)
+    })
+    .await;
+    let cluster = client(&config);
+    for status in ["green", "red"] {
+        let health = cluster.health().await.expect("health");
+        assert_eq!((health.status.as_str(), health.nodes), (status, 3));
+    }
+}
+
+#[tokio::test]
 async fn unsupported_and_unknown_servers_are_refused_with_a_reason() {
     let six = server(|_| json(200, OLD_GREETING.replace("7.10.2", "6.8.23"))).await;
     let error = client(&six).identity().await.expect_err("old");

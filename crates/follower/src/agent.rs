@@ -264,6 +264,11 @@ impl Agent {
         self.context.leaders.link(alias)
     }
 
+    /// All leaders and the links to them.
+    pub(crate) fn leader_book(&self) -> &LeaderBook {
+        &self.context.leaders
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.context.store
     }

@@ -12,6 +12,7 @@ pub mod control;
 mod index;
 mod leaders;
 pub mod metrics;
+mod overview;
 mod shard;
 mod status;
 mod verify;
@@ -31,11 +32,16 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Agent;
 use crate::autofollow::AutoFollow;
 use crate::index::Command;
+use crate::overview::Overview;
 use crate::verify::Verifications;
 
 pub use control::{
     ControlError, Difference, DifferenceKind, FailedStart, FilesStatus, IndexStatus, Leaders, RuleRequest,
     RuleStatus, ShardStatus, StartRequest, VerifyOutcome, VerifyStatus,
+};
+pub use overview::{
+    AgentStatus, CertificateStatus, ClusterStatus, LagHistory, LeaderStatus, Surroundings, TargetStatus,
+    Trend,
 };
 
 /// How the agent works; the limits of its memory and its pace.
@@ -61,6 +67,7 @@ pub struct Follower {
     agent: Arc<Agent>,
     autofollow: Arc<AutoFollow>,
     verifications: Arc<Verifications>,
+    overview: Arc<Overview>,
 }
 
 impl Follower {
@@ -79,7 +86,8 @@ impl Follower {
         let ending = shutdown.clone();
         let autofollow = AutoFollow::start(Arc::clone(&agent), shutdown).await?;
         Ok(Follower {
-            verifications: Arc::new(Verifications::new(Arc::clone(&agent), ending)),
+            verifications: Arc::new(Verifications::new(Arc::clone(&agent), ending.clone())),
+            overview: Arc::new(Overview::start(Arc::clone(&agent), ending)),
             agent,
             autofollow: Arc::new(autofollow),
         })
@@ -182,6 +190,22 @@ impl Follower {
         self.agent.leaders()
     }
 
+    /// What is around the agent, as found last: clusters, leader agents, certificates. Never waits; asking it is what makes
+    /// the agent look again.
+    pub fn surroundings(&self) -> Surroundings {
+        self.overview.surroundings()
+    }
+
+    /// How lag went over the last half hour: that of one index, or of all together.
+    pub fn lag(&self, index: Option<&IndexName>) -> LagHistory {
+        self.overview.lag(index)
+    }
+
+    /// How an index has been doing, in few numbers.
+    pub fn trend(&self, index: &IndexName) -> Trend {
+        self.overview.trend(index)
+    }
+
     /// The target cluster.
     pub fn cluster(&self) -> &Cluster {
         self.agent.cluster()
@@ -192,6 +216,7 @@ impl Follower {
     pub async fn stopped(&self) {
         self.autofollow.stopped().await;
         self.verifications.stopped().await;
+        self.overview.stopped().await;
         self.agent.stopped().await;
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use slipstream_follower::{
-    ControlError, Follower, IndexStatus, Leaders, RuleRequest, RuleStatus, StartRequest, VerifyStatus,
+    ControlError, Follower, IndexStatus, LagHistory, Leaders, RuleRequest, RuleStatus, StartRequest,
+    Surroundings, Trend, VerifyStatus,
 };
 use slipstream_model::IndexName;
 use slipstream_model::settings::Settings;
@@ -46,6 +47,12 @@ pub trait Control: Send + Sync + 'static {
     async fn remove_leader(&self, alias: &str) -> Result<(), ControlError>;
     /// All leaders.
     fn leaders(&self) -> Leaders;
+    /// What is around the agent, as found last.
+    fn surroundings(&self) -> Surroundings;
+    /// How lag went: that of one index, or of all together.
+    fn lag(&self, index: Option<&IndexName>) -> LagHistory;
+    /// How an index has been doing.
+    fn trend(&self, index: &IndexName) -> Trend;
     /// Whether the agent can do its work: its target cluster has answered. The error says why not, in words.
     async fn ready(&self) -> Result<(), String>;
 }
@@ -118,6 +125,18 @@ impl Control for Follower {
 
     fn leaders(&self) -> Leaders {
         Follower::leaders(self)
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Follower::surroundings(self)
+    }
+
+    fn lag(&self, index: Option<&IndexName>) -> LagHistory {
+        Follower::lag(self, index)
+    }
+
+    fn trend(&self, index: &IndexName) -> Trend {
+        Follower::trend(self, index)
     }
 
     async fn ready(&self) -> Result<(), String> {

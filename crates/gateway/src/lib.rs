@@ -17,6 +17,7 @@ mod error;
 mod guard;
 mod names;
 mod observe;
+mod overview;
 mod page;
 mod params;
 mod passing;

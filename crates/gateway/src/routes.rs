@@ -13,7 +13,7 @@ use axum::routing::{MethodRouter, get, post, put};
 use crate::error::{ApiError, method_not_allowed};
 use crate::params::Params;
 use crate::pretty::pretty;
-use crate::{Gateway, autofollow, calls, observe, page, passing, remotes, stats, status};
+use crate::{Gateway, autofollow, calls, observe, overview, page, passing, remotes, stats, status};
 
 /// Bytes of an answer that is laid out anew.
 const PRETTY_LIMIT: usize = 64 << 20;
@@ -49,6 +49,13 @@ pub(crate) fn all() -> Vec<Route> {
         route("/healthz", &["get"], get(observe::healthz)),
         route("/readyz", &["get"], get(observe::readyz)),
         route("/metrics", &["get"], get(observe::metrics)),
+        route(page::FILES, &["get"], get(page::file)),
+        route("/_slipstream/v1/overview", &["get"], get(overview::overview)),
+        route(
+            "/_slipstream/v1/indices/{index}/lag",
+            &["get"],
+            get(overview::lag),
+        ),
         route("/_slipstream/v1/indices", &["get"], get(observe::indices)),
         route("/_slipstream/v1/indices/{index}", &["get"], get(observe::index)),
         route(

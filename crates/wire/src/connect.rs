@@ -9,7 +9,7 @@
 mod error;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::Uri;
 use http::uri::Authority;
@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::certificate::Certificate;
 use crate::protocol;
 use crate::tls::{ALPN, ClientTls, words};
 use crate::v1;
@@ -45,6 +46,14 @@ pub fn check_address(agent_address: &str) -> Result<(), ConnectError> {
 /// # Errors
 /// [`ConnectError::Address`]; everything else shows with a call.
 pub fn channel(agent_address: &str, tls: ClientTls) -> Result<Channel, ConnectError> {
+    channel_to(agent_address, tls, Peer::default())
+}
+
+/// As [`channel`]; `peer` gets to know who answers.
+///
+/// # Errors
+/// As [`channel`].
+pub fn channel_to(agent_address: &str, tls: ClientTls, peer: Peer) -> Result<Channel, ConnectError> {
     let target = Arc::new(Target::parse(agent_address)?);
     let endpoint = Endpoint::from_shared(format!("http://{}", target.address))
         .map_err(|_| ConnectError::Address(agent_address.to_owned()))?
@@ -55,8 +64,8 @@ pub fn channel(agent_address: &str, tls: ClientTls) -> Result<Channel, ConnectEr
         .keep_alive_while_idle(true);
     Ok(
         endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-            let (target, tls) = (target.clone(), tls.clone());
-            async move { target.connect(&tls).await.map(TokioIo::new) }
+            let (target, tls, peer) = (target.clone(), tls.clone(), peer.clone());
+            async move { target.connect(&tls, &peer).await.map(TokioIo::new) }
         })),
     )
 }
@@ -104,6 +113,23 @@ pub async fn hello(
     Ok(reply)
 }
 
+/// Who is at the other end of a channel, as of its last handshake. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Peer(Arc<Mutex<Option<Certificate>>>);
+
+impl Peer {
+    /// The certificate that it showed and that was accepted; `None` before the first connection.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn showed(&self, leaf: &[u8]) {
+        if let Some(certificate) = Certificate::read(leaf) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate);
+        }
+    }
+}
+
 /// Where a channel connects to.
 #[derive(Debug)]
 struct Target {
@@ -139,7 +165,11 @@ impl Target {
     }
 
     /// A connection over which the leader agent has shown that it accepts us.
-    async fn connect(&self, tls: &ClientTls) -> Result<BufReader<TlsStream<TcpStream>>, HelloError> {
+    async fn connect(
+        &self,
+        tls: &ClientTls,
+        peer: &Peer,
+    ) -> Result<BufReader<TlsStream<TcpStream>>, HelloError> {
         let tcp = timeout(
             protocol::CONNECT_DEADLINE,
             TcpStream::connect((self.host.as_str(), self.port)),
@@ -154,6 +184,9 @@ impl Target {
             .await
             .unwrap_or_else(|_| Err(timed_out("the TLS handshake")))
             .map_err(|error| self.handshake_failed(error))?;
+        if let Some([leaf, ..]) = stream.get_ref().1.peer_certificates() {
+            peer.showed(leaf);
+        }
         if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(self.not_an_agent("a TLS server that does not speak HTTP/2"));
         }

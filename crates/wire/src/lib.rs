@@ -11,6 +11,7 @@
 pub mod accept;
 pub mod batch;
 pub mod cause;
+pub mod certificate;
 pub mod certs;
 pub mod connect;
 pub mod convert;
@@ -30,6 +31,7 @@ pub mod v1 {
 }
 
 pub use batch::{BatchEncoder, BatchError, decode_batch, encode_batch};
+pub use certificate::Certificate;
 pub use connect::{ConnectError, HelloError, channel, hello};
 pub use identity::Identity;
 pub use protocol::{PROTOCOL_MAX, PROTOCOL_MIN, ProtocolMismatch, negotiate};

@@ -18,6 +18,8 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, ServerConfig};
 
+use crate::certificate::Certificate;
+
 pub use files::{TlsError, TlsFiles, TlsIdentity};
 
 /// The only protocol spoken inside of TLS.
@@ -96,6 +98,18 @@ impl ClientTls {
     /// When our own certificate expires.
     pub fn expires_at(&self) -> SystemTime {
         self.0.load().expires_at
+    }
+
+    /// Our own certificate, as leader agents see it.
+    pub fn certificate(&self) -> Certificate {
+        let shown = self.config().client_auth_cert_resolver.resolve(&[], &[]);
+        let leaf = shown.as_deref().and_then(|shown| shown.cert.first());
+        // It was read when the identity was loaded, so it can be.
+        leaf.and_then(|leaf| Certificate::read(leaf))
+            .unwrap_or_else(|| Certificate {
+                names: Vec::new(),
+                expires_at: self.expires_at(),
+            })
     }
 
     /// The configuration for one connection.

@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use slipstream_wire::accept::{incoming, server};
 use slipstream_wire::certs::{self, San, Validity};
+use slipstream_wire::connect::{Peer, channel_to};
 use slipstream_wire::identity::from_request;
 use slipstream_wire::v1::changes_client::ChangesClient;
 use slipstream_wire::v1::changes_server::{Changes, ChangesServer};
@@ -230,6 +231,31 @@ async fn a_follower_with_a_good_certificate_gets_in_and_is_known_by_name() {
     assert_eq!(reply.protocol, slipstream_wire::PROTOCOL_MAX);
     assert_eq!(reply.identity, "follower.dr.example spiffe://example/follower");
     assert_eq!(leader.log.text(), "");
+    leader.stop().await;
+}
+
+#[tokio::test]
+async fn each_side_can_tell_whose_certificate_ends_when() {
+    let ca = Ca::new();
+    let (theirs, ours) = (ca.leader(), ca.follower());
+    let leader = Leader::start(&theirs).await;
+    let (address, tls) = (leader.address.to_string(), ClientTls::new(&ours).unwrap());
+    let peer = Peer::default();
+    let channel = channel_to(&address, tls.clone(), peer.clone()).unwrap();
+    assert_eq!(peer.certificate(), None, "nobody has connected yet");
+    hello(channel, &address, "0.1.0", &[]).await.unwrap();
+    for (shown, identity) in [(peer.certificate().unwrap(), theirs), (tls.certificate(), ours)] {
+        assert_eq!(shown.expires_at, identity.expires_at());
+        for name in identity.identities() {
+            assert!(shown.names.contains(&name.to_string()), "{shown:?}");
+        }
+    }
+    assert!(
+        peer.certificate()
+            .unwrap()
+            .names
+            .contains(&"127.0.0.1".to_owned())
+    );
     leader.stop().await;
 }
 

@@ -6,11 +6,11 @@
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use slipstream_wire::connect::{ConnectError, HelloError, channel, hello};
+use slipstream_wire::connect::{ConnectError, HelloError, Peer, channel_to, hello};
 use slipstream_wire::protocol::CAPABILITIES;
 use slipstream_wire::tls::ClientTls;
 use slipstream_wire::v1;
@@ -20,6 +20,7 @@ use tonic::transport::Channel;
 use super::LeaderError;
 use super::choice::Candidate;
 use super::shared::{Asker, Shared};
+use crate::overview::{AgentStatus, ClusterStatus, millis_of};
 
 /// How long those that have answered wait for the others.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -47,6 +48,14 @@ struct Memory {
     missed: bool,
     /// Whether the log has that it is of another cluster.
     foreign: bool,
+    /// Who it is, by its certificate.
+    peer: Peer,
+    /// When it was asked last.
+    asked: Option<SystemTime>,
+    /// What it said last.
+    said: Option<v1::HelloReply>,
+    /// Why it cannot be used, as of then.
+    fault: Option<String>,
 }
 
 /// An agent that said hello.
@@ -160,7 +169,7 @@ impl Agents {
         if let Some(channel) = &memory[at].channel {
             return Ok(channel.clone());
         }
-        let channel = channel(&self.addresses[at], self.tls.clone())?;
+        let channel = channel_to(&self.addresses[at], self.tls.clone(), memory[at].peer.clone())?;
         memory[at].channel = Some(channel.clone());
         Ok(channel)
     }
@@ -172,9 +181,12 @@ impl Agents {
         let (mut met, mut failure) = (Vec::new(), None);
         for (at, answer) in answers {
             let (address, memory) = (&self.addresses[at], &mut memory[at]);
+            memory.asked = Some(SystemTime::now());
             match answer {
                 Ok(agent) => {
                     memory.failed = None;
+                    memory.fault = None;
+                    memory.said = Some(agent.hello.clone());
                     if std::mem::take(&mut memory.missed) {
                         tracing::info!(address, "a leader agent answers again");
                     }
@@ -183,6 +195,7 @@ impl Agents {
                 }
                 Err(error) => {
                     memory.failed = Some(Instant::now());
+                    memory.fault = Some(crate::chain(&error));
                     if anyone && !std::mem::replace(&mut memory.missed, true) {
                         let reason = crate::chain(&error);
                         tracing::warn!(
@@ -230,14 +243,50 @@ impl Agents {
                     "two leader agents under one alias are of different clusters, the first is not used"
                 );
             }
-            strange = Some(LeaderError::Foreign {
+            let error = LeaderError::Foreign {
                 address: met.agent,
                 found: met.hello.cluster_uuid,
                 other: home.clone(),
                 expected: cluster.clone(),
-            });
+            };
+            memory[at].fault = Some(error.to_string());
+            strange = Some(error);
         }
         (ours, strange)
+    }
+
+    /// The cluster that the alias stands for, as one of its agents told last.
+    pub(super) fn cluster(&self) -> Option<ClusterStatus> {
+        let memory = self.memory();
+        let clusters: Vec<Option<&str>> = memory.iter().map(|m| m.cluster.as_deref()).collect();
+        let (at, _) = home(&clusters)?;
+        let said = memory[at].said.as_ref()?;
+        Some(ClusterStatus {
+            name: said.cluster_name.clone(),
+            uuid: said.cluster_uuid.clone(),
+            engine: said.engine.clone(),
+            version: said.engine_version.clone(),
+        })
+    }
+
+    /// What is known of each agent, in the order of their addresses.
+    pub(super) fn statuses(&self) -> Vec<AgentStatus> {
+        let memory = self.memory();
+        let status = |(address, memory): (&String, &Memory)| {
+            let said = memory.said.as_ref();
+            let node = said.map(|said| said.node_name.clone());
+            AgentStatus {
+                address: address.clone(),
+                reachable: memory.asked.map(|_| memory.fault.is_none()),
+                error: memory.fault.clone(),
+                asked_at_millis: memory.asked.map(millis_of),
+                release: said.map(|said| said.agent_version.clone()),
+                node: node.filter(|node| !node.is_empty()),
+                reads_translog: said.is_some_and(|said| said.tails),
+                certificate: memory.peer.certificate().map(Into::into),
+            }
+        };
+        self.addresses.iter().zip(memory.iter()).map(status).collect()
     }
 
     /// The agents that may be tried, and those that failed a moment ago.

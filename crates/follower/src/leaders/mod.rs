@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use slipstream_model::ShardKey;
+use slipstream_wire::Certificate;
 use slipstream_wire::connect::HelloError;
 use slipstream_wire::protocol::MAX_MESSAGE_BYTES;
 use slipstream_wire::tls::ClientTls;
@@ -34,6 +35,7 @@ use self::placement::Placements;
 use self::shared::Asker;
 use crate::control::Leaders;
 use crate::lock;
+use crate::overview::{LOOK_AGAIN, LeaderStatus};
 
 /// How old what [`LeaderLink::better_agent`] goes by may be: nothing is lost meanwhile, and however many sessions ask,
 /// each agent is bothered four times a minute.
@@ -122,6 +124,26 @@ impl LeaderBook {
         lock(&self.connections).remove(alias);
     }
 
+    /// The certificate that we show to leader agents.
+    pub(crate) fn certificate(&self) -> Certificate {
+        self.tls.certificate()
+    }
+
+    /// What is known of all leaders, without asking anybody.
+    pub(crate) fn statuses(&self) -> Vec<LeaderStatus> {
+        let links = self
+            .all()
+            .into_keys()
+            .filter_map(|alias| Some((self.link(&alias).ok()?, alias)));
+        links
+            .map(|(link, alias)| LeaderStatus {
+                alias,
+                cluster: link.agents.cluster(),
+                agents: link.agents.statuses(),
+            })
+            .collect()
+    }
+
     /// The link to a leader, shared by everything that follows it.
     pub(crate) fn link(&self, alias: &str) -> Result<Arc<LeaderLink>, LeaderError> {
         let mut connections = lock(&self.connections);
@@ -174,6 +196,12 @@ impl LeaderLink {
             choice::better(&met, &holders, shard, current).map(|met| met.agent.clone())
         };
         timeout(CURIOUS, asked).await.ok().flatten()
+    }
+
+    /// Says hello to the agents, so that [`LeaderBook::statuses`] is as of now.
+    pub(crate) async fn look(&self) {
+        // An error is one of what the agents remember.
+        let _ = self.agents.meet(Asker::within(LOOK_AGAIN / 2)).await;
     }
 
     /// Where a shard's copies are, asked only where that could make a difference.

@@ -9,7 +9,8 @@ use axum::http::{Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use slipstream_follower::{
-    ControlError, IndexStatus, Leaders, RuleRequest, RuleStatus, ShardStatus, StartRequest, VerifyStatus,
+    CertificateStatus, ControlError, IndexStatus, LagHistory, Leaders, RuleRequest, RuleStatus, ShardStatus,
+    StartRequest, Surroundings, TargetStatus, Trend, VerifyStatus,
 };
 use slipstream_model::settings::Settings;
 use slipstream_model::{IndexName, Phase, Reason};
@@ -195,6 +196,39 @@ impl Control for Fake {
 
     fn leaders(&self) -> Leaders {
         self.leaders.lock().unwrap().clone()
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            target: TargetStatus {
+                url: "http://127.0.0.1:2".to_owned(),
+                cluster: None,
+                health: None,
+                nodes: None,
+                error: None,
+                asked_at_millis: None,
+            },
+            leaders: Vec::new(),
+            certificate: CertificateStatus {
+                names: vec!["follower.test".to_owned()],
+                expires_at_millis: 1,
+            },
+            looking: false,
+        }
+    }
+
+    fn lag(&self, _: Option<&IndexName>) -> LagHistory {
+        LagHistory {
+            every_seconds: 5,
+            samples: 360,
+            lag_seconds: vec![None, Some(0.5)],
+            lag_operations: vec![None, Some(3.0)],
+            operations_per_second: vec![None, None],
+        }
+    }
+
+    fn trend(&self, _: &IndexName) -> Trend {
+        Trend::default()
     }
 
     async fn ready(&self) -> Result<(), String> {

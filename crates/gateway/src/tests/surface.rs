@@ -285,7 +285,6 @@ async fn machines_and_people_can_watch() {
         bench.raw(get("/metrics")).await,
         (StatusCode::OK, "slipstream_up 1\n".to_owned())
     );
-    assert!(bench.raw(get("/")).await.1.contains("<td>f1<td>conn1:leader-01"));
     let (_, indices) = bench.send("GET", "/_slipstream/v1/indices", "").await;
     assert_eq!(indices["indices"][0]["phase"], "SYNCING");
     assert_eq!(
@@ -445,4 +444,82 @@ async fn the_incumbents_settings_are_kept_and_shown() {
     let (status, reason) = bench.refused("PUT", "/_cluster/settings", body).await;
     assert_eq!(status, 400);
     assert!(reason.contains("not recognized"), "{reason}");
+}
+
+#[tokio::test]
+async fn the_page_is_for_browsers_and_lets_nothing_else_in() {
+    let bench = Bench::new(None);
+    let files = ["/", "/_slipstream/page/app.js", "/_slipstream/page/style.css"];
+    for (path, kind) in files
+        .into_iter()
+        .zip(["text/html", "text/javascript", "text/css"])
+    {
+        let request = Request::get(path).header(header::ACCEPT, "text/html");
+        let response = bench
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        assert!(header("content-type").starts_with(kind), "{path}");
+        let policy = header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'") && policy.contains("frame-ancestors 'none'"),
+            "{policy}"
+        );
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(header("x-content-type-options"), "nosniff");
+        assert_eq!(header("referrer-policy"), "same-origin");
+    }
+    let (status, reason) = bench.refused("GET", "/_slipstream/page/nope.js", "").await;
+    assert_eq!(
+        (status, reason.as_str()),
+        (404, "the status page has no file [nope.js]")
+    );
+}
+
+#[tokio::test]
+async fn an_overview_has_what_the_page_shows_and_only_the_rows_asked_for() {
+    let bench = Bench::new(None);
+    let (status, overview) = bench.send("GET", "/_slipstream/v1/overview", "").await;
+    assert_eq!(status, 200, "{overview}");
+    assert_eq!(
+        (&overview["counts"]["all"], &overview["counts"]["SYNCING"]),
+        (&json!(1), &json!(1))
+    );
+    assert_eq!(
+        overview["indices"][0]["readers"],
+        json!([{"reader": "window", "shards": 1}])
+    );
+    assert_eq!(overview["indices"][0]["lag_seconds"], 0.0);
+    assert_eq!(overview["lag"]["lag_seconds"], json!([null, 0.5]));
+    assert_eq!(
+        overview["surroundings"]["certificate"]["names"],
+        json!(["follower.test"])
+    );
+    let (_, none) = bench
+        .send("GET", "/_slipstream/v1/overview?match=nope&state=PAUSED", "")
+        .await;
+    assert_eq!((&none["matching"], &none["indices"]), (&json!(0), &json!([])));
+    assert_eq!(none["counts"]["all"], 1);
+    let (status, reason) = bench
+        .refused("GET", "/_slipstream/v1/overview?size=501", "")
+        .await;
+    assert_eq!(status, 400);
+    assert!(reason.contains("from 0 to 500"), "{reason}");
+
+    let (_, lag) = bench.send("GET", "/_slipstream/v1/indices/f1/lag", "").await;
+    assert_eq!((&lag["every_seconds"], &lag["samples"]), (&json!(5), &json!(360)));
+    assert_eq!(
+        bench.send("GET", "/_slipstream/v1/indices/nope/lag", "").await.0,
+        404
+    );
 }

@@ -222,6 +222,55 @@ async fn an_agent_of_another_cluster_is_not_used_and_the_log_says_so_once() {
 }
 
 #[tokio::test]
+async fn an_operator_sees_which_agents_can_be_used_why_others_cannot_and_whose_certificates_they_are() {
+    let world = World::new();
+    let (one, two, strange) = (
+        world.agent("n1").await,
+        world.agent("n2").await,
+        world.agent("n1").await,
+    );
+    strange.change(|manner| manner.cluster = "another");
+    two.change(|manner| manner.health = Health::Failing);
+    let addresses = [&one, &two, &strange].map(|agent| agent.address.clone()).to_vec();
+    let leaders = Leaders::from([("prod".to_owned(), addresses)]);
+    let book = LeaderBook::new(world.client(), Leaders::new(), leaders);
+    let before = book.statuses();
+    assert_eq!(
+        (&before[0].alias, &before[0].cluster),
+        (&"prod".to_owned(), &None)
+    );
+    assert!(before[0].agents.iter().all(|agent| agent.reachable.is_none()));
+
+    book.link("prod").unwrap().look().await;
+    let after = book.statuses().remove(0);
+    assert_eq!(after.cluster.unwrap().uuid, "c");
+    let reachable: Vec<Option<bool>> = after.agents.iter().map(|agent| agent.reachable).collect();
+    assert_eq!(reachable, [Some(true), Some(false), Some(false)]);
+    assert!(after.agents[0].error.is_none() && after.agents[0].reads_translog);
+    let reasons: Vec<&str> = after.agents[1..]
+        .iter()
+        .filter_map(|agent| agent.error.as_deref())
+        .collect();
+    assert!(reasons[0].contains("the node is down"), "{reasons:?}");
+    assert!(
+        reasons[1].contains("is of another cluster (another)"),
+        "{reasons:?}"
+    );
+    let certificate = after.agents[0].certificate.as_ref().unwrap();
+    assert_eq!(certificate.names, ["127.0.0.1"]);
+    assert!(certificate.expires_at_millis > crate::agent::now_millis());
+
+    two.change(|manner| manner.health = Health::Good);
+    let hellos = one.hellos();
+    book.link("prod").unwrap().look().await;
+    assert_eq!(
+        one.hellos(),
+        hellos,
+        "however many look, agents are asked now and then"
+    );
+}
+
+#[tokio::test]
 async fn agents_of_an_old_release_share_the_shards_and_are_not_asked_what_they_do_not_know() {
     let world = World::new();
     let (one, two) = (world.agent("").await, world.agent("").await);
