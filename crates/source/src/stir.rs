@@ -71,6 +71,7 @@ impl Stirring {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{Ready, ready};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -87,9 +88,9 @@ mod tests {
     }
 
     impl Leader {
-        async fn ask(&self) -> Option<u64> {
+        fn ask(&self) -> Ready<Option<u64>> {
             self.asked.fetch_add(1, Ordering::SeqCst);
-            Some(self.version.load(Ordering::SeqCst)).filter(|version| *version > 0)
+            ready(Some(self.version.load(Ordering::SeqCst)).filter(|version| *version > 0))
         }
     }
 
@@ -127,7 +128,7 @@ mod tests {
         stirring.stirred(&mut one, || leader.ask()).await;
         stirring.stirred(&mut other, || leader.ask()).await;
         let told_again = timeout(
-            Duration::from_secs(60),
+            Duration::from_mins(1),
             stirring.stirred(&mut other, || leader.ask()),
         );
         assert!(told_again.await.is_err());
