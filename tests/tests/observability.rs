@@ -1,5 +1,10 @@
 //! What is told to those who watch: metrics that Prometheus takes without complaint, alerts that fire for what they are
-//! meant for, and a dashboard that asks for nothing that is not there.
+//! meant for, and a dashboard that asks for nothing that is not there; events by their names, and traces.
+
+#[path = "observability/events.rs"]
+mod events;
+#[path = "observability/traces.rs"]
+mod traces;
 
 use std::collections::BTreeSet;
 use std::io::Write;

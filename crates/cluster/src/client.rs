@@ -12,7 +12,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use slipstream_model::IndexName;
+use slipstream_model::{IndexName, event};
 use tokio::sync::OnceCell;
 
 use crate::answer::Refusal;
@@ -44,6 +44,8 @@ struct Inner {
     identity: OnceCell<Arc<ClusterIdentity>>,
     /// The distribution turned out to have no points in time although the release has.
     lacks_pit: AtomicBool,
+    /// Whether the log has it that the cluster cannot be reached.
+    unreachable: AtomicBool,
 }
 
 /// One request.
@@ -156,6 +158,7 @@ impl Cluster {
                 timeouts: config.timeouts,
                 identity: OnceCell::new(),
                 lacks_pit: AtomicBool::new(false),
+                unreachable: AtomicBool::new(false),
             }),
         })
     }
@@ -307,6 +310,7 @@ impl Cluster {
             request = request.header("X-Opaque-Id", id);
         }
         let response = request.send().await.map_err(|e| self.broken(call, e))?;
+        self.answered();
         let status = response.status().as_u16();
         let limit = if response.status().is_success() {
             call.limit
@@ -350,7 +354,37 @@ impl Cluster {
         } else {
             ErrorKind::Unknown
         };
-        self.error(kind, call).with_source(error.without_url())
+        let error = self.error(kind, call).with_source(error.without_url());
+        if kind == ErrorKind::Unreachable {
+            self.unreachable(&error);
+        }
+        error
+    }
+
+    /// Says once that the cluster takes no connections.
+    fn unreachable(&self, error: &ClusterError) {
+        if !self.inner.unreachable.swap(true, Ordering::Relaxed) {
+            let (url, reason) = (self.url(), slipstream_model::words::chain(error));
+            tracing::warn!(
+                event = event::CLUSTER_UNREACHABLE,
+                url,
+                reason,
+                "the cluster cannot be reached"
+            );
+        }
+    }
+
+    /// Says once that it does again.
+    fn answered(&self) {
+        if self.inner.unreachable.load(Ordering::Relaxed)
+            && self.inner.unreachable.swap(false, Ordering::Relaxed)
+        {
+            tracing::info!(
+                event = event::CLUSTER_BACK,
+                url = self.url(),
+                "the cluster answers again"
+            );
+        }
     }
 }
 

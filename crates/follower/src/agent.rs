@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slipstream_cluster::Cluster;
-use slipstream_model::{IndexName, Phase, Reason};
+use slipstream_model::{IndexName, Phase, Reason, event};
 use slipstream_store::{Definition, LeaderAlias, Store};
 use slipstream_wire::tls::ClientTls;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::apply::Gate;
 use crate::budget::Budget;
@@ -100,6 +101,18 @@ impl Agent {
     }
 
     pub(crate) async fn follow(&self, request: StartRequest) -> Result<(), ControlError> {
+        let (index, leader, leader_index) = (
+            request.follower_index.clone(),
+            request.leader_alias.clone(),
+            request.leader_index.clone(),
+        );
+        let span = slipstream_trace::span!("start", %index, %leader_index);
+        self.start_following(request).instrument(span).await?;
+        tracing::info!(event = event::INDEX_STARTED, %index, leader, %leader_index, "started");
+        Ok(())
+    }
+
+    async fn start_following(&self, request: StartRequest) -> Result<(), ControlError> {
         if lock(&self.switches)
             .get(BLOCK_START)
             .is_some_and(|on| on == "true")
@@ -166,10 +179,15 @@ impl Agent {
         let handle = lock(&self.indices).get(index).cloned();
         let handle = handle.ok_or_else(|| ControlError::NotReplicating(index.clone()))?;
         let (reply, outcome) = oneshot::channel();
-        if handle.commands.send(make(reply)).await.is_err() {
-            return Err(ControlError::NotReplicating(index.clone()));
-        }
-        self.answer(outcome, index).await
+        let carried_out = async {
+            if handle.commands.send(make(reply)).await.is_err() {
+                return Err(ControlError::NotReplicating(index.clone()));
+            }
+            self.answer(outcome, index).await
+        };
+        carried_out
+            .instrument(slipstream_trace::span!("command", %index))
+            .await
     }
 
     async fn answer(

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use slipstream_cluster::Cluster;
 use slipstream_model::settings::Settings;
 use slipstream_model::words::chain;
-use slipstream_model::{IndexName, Reason};
+use slipstream_model::{IndexName, Reason, event};
 use slipstream_store::{Store, StoreError};
 use slipstream_wire::tls::ClientTls;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +95,13 @@ impl Follower {
 
     /// Starts following. Returns once the follower index exists and the bootstrap runs.
     pub async fn start(&self, request: StartRequest) -> Result<(), ControlError> {
-        self.agent.follow(request).await
+        let index = request.follower_index.clone();
+        let started = self.agent.follow(request).await;
+        if let Err(error) = &started {
+            let reason = chain(error);
+            tracing::warn!(event = event::INDEX_START_FAILED, %index, reason, "not started");
+        }
+        started
     }
 
     /// Ends following: the index becomes an ordinary one, with its held-back settings put back.

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use slipstream_model::{Checkpoint, ShardKey};
+use slipstream_model::{Checkpoint, ShardKey, event};
 use tokio::time::Instant;
 
 use crate::control::ShardStatus;
@@ -35,6 +35,8 @@ struct State {
     written: u64,
     bytes: u64,
     failed_reads: u64,
+    /// Whether the last stream broke, and no other is open yet.
+    cut: bool,
     retries: u64,
     throttled: u64,
     write_time: Duration,
@@ -114,6 +116,9 @@ impl ShardCell {
         let mut state = self.state();
         state.bootstrap_through = bootstrap_through;
         state.waiting_for = None;
+        if std::mem::take(&mut state.cut) {
+            tracing::info!(event = event::SESSION_RECONNECTED, shard = %self.shard, reader, why, "the stream is open again");
+        }
     }
 
     /// This reader serves the shard from here on.
@@ -121,6 +126,7 @@ impl ShardCell {
         let before = self.state().reader.replace((reader.to_owned(), why.to_owned()));
         if let Some((before, _)) = before {
             metrics::reader(&self.shard, &before, false);
+            tracing::info!(event = event::READER_CHANGED, shard = %self.shard, before, reader, why, "another reader serves the shard");
         }
         metrics::reader(&self.shard, reader, true);
     }
@@ -132,11 +138,12 @@ impl ShardCell {
         }
     }
 
-    /// Something keeps the shard from moving.
-    pub(crate) fn wait_for(&self, what: &str) {
+    /// Something keeps the shard from moving; `event` is
+    /// one of [`slipstream_model::event`], for the log.
+    pub(crate) fn wait_for(&self, event: &'static str, what: &str) {
         let mut state = self.state();
         if state.waiting_for.as_deref() != Some(what) {
-            tracing::warn!(shard = %self.shard, what, "waiting");
+            tracing::warn!(event, shard = %self.shard, what, "waiting");
             state.waiting_for = Some(what.to_owned());
         }
     }
@@ -173,7 +180,9 @@ impl ShardCell {
 
     /// A stream broke or was refused.
     pub(crate) fn read_failed(&self) {
-        self.state().failed_reads += 1;
+        let mut state = self.state();
+        state.failed_reads += 1;
+        state.cut = true;
     }
 
     /// What keeps the shard from moving, if anything.

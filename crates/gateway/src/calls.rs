@@ -13,6 +13,7 @@ use slipstream_follower::{ControlError, StartRequest};
 use slipstream_model::settings::Settings;
 use slipstream_model::{IndexName, Phase};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::error::ApiError;
 use crate::params::Params;
@@ -156,7 +157,7 @@ pub(crate) fn acknowledged() -> Response {
 pub(crate) async fn to_the_end(
     change: impl Future<Output = Result<(), ControlError>> + Send + 'static,
 ) -> Result<(), ApiError> {
-    match tokio::spawn(change).await {
+    match tokio::spawn(change.in_current_span()).await {
         Ok(outcome) => Ok(outcome?),
         Err(_) => Err(ApiError::unavailable("the agent is ending")),
     }

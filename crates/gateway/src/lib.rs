@@ -29,6 +29,7 @@ mod settings;
 mod stats;
 mod status;
 mod switches;
+mod traced;
 
 use std::io;
 use std::sync::Arc;

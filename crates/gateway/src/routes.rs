@@ -13,6 +13,7 @@ use axum::routing::{MethodRouter, get, post, put};
 use crate::error::{ApiError, method_not_allowed};
 use crate::params::Params;
 use crate::pretty::pretty;
+use crate::traced::traced;
 use crate::{Gateway, autofollow, calls, observe, overview, page, passing, remotes, stats, status};
 
 /// Bytes of an answer that is laid out anew.
@@ -117,6 +118,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     }
     router
         .route_layer(middleware::from_fn(lay_out))
+        .route_layer(middleware::from_fn(traced))
         .fallback(passing::any)
         .with_state(gateway)
 }

@@ -1,6 +1,6 @@
 //! The opening of a shard stream: nothing is read before the caller, its protocol and its place are found good.
 
-use slipstream_model::IndexName;
+use slipstream_model::{IndexName, event};
 use slipstream_source::{RelayReader, ShardReader};
 use slipstream_wire::v1;
 use slipstream_wire::v1::follower_frame::Frame as Said;
@@ -39,7 +39,7 @@ impl ChangesService {
         // Taken before the first wait, so that streams that never open are bounded too.
         let permit = agent.streams.clone().try_acquire_owned().map_err(|_| {
             let streams = agent.config.max_streams;
-            tracing::warn!(identity = %caller, streams, "refused a stream, this many are open already");
+            tracing::warn!(event = event::PEER_REFUSED, identity = %caller, streams, "refused a stream, this many are open already");
             refused(Refusal::TooManyStreams);
             Status::unavailable(format!(
                 "the leader agent already serves {streams} streams: raise [limits] max_streams in leader.toml, or follow fewer shards"
@@ -84,7 +84,7 @@ impl ChangesService {
     ) -> Result<v1::Open, Status> {
         let deadline = self.0.config.open_deadline;
         let Ok(first) = timeout(deadline, said.message()).await else {
-            tracing::warn!(identity = %caller, ?deadline, "a stream was not opened in time");
+            tracing::warn!(event = event::PEER_REFUSED, identity = %caller, ?deadline, "a stream was not opened in time");
             refused(Refusal::Malformed);
             let seconds = deadline.as_secs_f64();
             return Err(Status::deadline_exceeded(format!(
@@ -99,6 +99,6 @@ impl ChangesService {
 }
 
 fn refuse(caller: &Caller, error: &FrameError) -> Status {
-    tracing::warn!(identity = %caller, reason = %error, "refused a stream");
+    tracing::warn!(event = event::PEER_REFUSED, identity = %caller, reason = %error, "refused a stream");
     malformed(error)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use slipstream_cluster::ClusterError;
+use slipstream_model::event;
 use slipstream_wire::protocol::{PROTOCOL_MAX, PROTOCOL_MIN, common_capabilities};
 use slipstream_wire::{ProtocolMismatch, negotiate, v1};
 use tokio::time::timeout;
@@ -96,7 +97,7 @@ pub(crate) fn check_protocol(caller: &Caller, protocol: u32) -> Result<(), Statu
 }
 
 fn mismatch(caller: &Caller, mismatch: ProtocolMismatch) -> Status {
-    tracing::warn!(identity = %caller, reason = %mismatch, "refused a follower agent of another release");
+    tracing::warn!(event = event::PEER_REFUSED, identity = %caller, reason = %mismatch, "refused a follower agent of another release");
     refused(Refusal::Protocol);
     mismatch.into()
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_cluster::Cluster;
+use slipstream_model::event;
 use slipstream_source::{Tails, Watch};
 use slipstream_wire::accept::{incoming, server};
 use slipstream_wire::protocol::MAX_MESSAGE_BYTES;
@@ -90,7 +91,11 @@ impl Leader {
     /// Replaces the rules of who may read what. New calls go by the new rules, and open streams that these do not allow
     /// end with `PERMISSION_DENIED`.
     pub fn reload_rules(&self, allow: Vec<AllowRule>) {
-        tracing::info!(rules = allow.len(), "rules of who may read what are replaced");
+        tracing::info!(
+            event = event::CONFIGURATION_RELOADED,
+            rules = allow.len(),
+            "rules of who may read what are replaced"
+        );
         self.0.access.replace(allow);
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
-use slipstream_model::{Op, ShardKey};
+use slipstream_model::{Op, ShardKey, event};
 use slipstream_source::{Credit, Event, Link, Question, ReadError, ShardReader};
 use slipstream_wire::v1;
 use slipstream_wire::v1::follower_frame::Frame as Said;
@@ -164,7 +164,7 @@ impl Teller<'_> {
             };
             self.dialogue.leader_says(&event);
             if let Event::Serving { reader, why } = &event {
-                tracing::info!(shard = %self.shard, reader = reader.as_str(), why, "the shard is read otherwise now");
+                tracing::info!(event = event::READER_CHANGED, shard = %self.shard, reader = reader.as_str(), why, "the shard is read otherwise now");
                 self.metrics.serving(reader.as_str());
             }
             frame = match frames::of_event(event) {

@@ -4,6 +4,7 @@
 //! shard a document belongs to, how holes in a sequence are accounted for, and which index settings travel.
 
 pub mod census;
+pub mod event;
 pub mod ident;
 pub mod op;
 pub mod pattern;

@@ -32,8 +32,9 @@ const LICENCES: [&str; 9] = [
 
 /// The crates of the product by layer: one may depend on those of lower layers only. Leader and follower share a
 /// layer, so neither can come to depend on the other.
-const LAYERS: [&[&str]; 6] = [
+const LAYERS: [&[&str]; 7] = [
     &["slipstream-model", "slipstream-translog"],
+    &["slipstream-trace"],
     &[
         "slipstream-cluster",
         "slipstream-wire",

@@ -12,13 +12,14 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::{FuturesUnordered, Stream};
 use rustls::ServerConfig;
+use slipstream_model::event;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
-use tracing::{debug, error, warn};
+use tracing::{Span, debug, error, warn};
 
 use crate::protocol;
 use crate::tls::{ServerTls, words};
@@ -40,6 +41,23 @@ pub fn server() -> Server {
         .max_concurrent_streams(protocol::MAX_STREAMS)
         .http2_keepalive_interval(Some(protocol::KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(protocol::KEEP_ALIVE_TIMEOUT))
+        .trace_fn(traced)
+}
+
+/// The span of a call that belongs to a trace; what followers ask all the time by themselves has none.
+fn traced(request: &http::Request<()>) -> Span {
+    if !slipstream_trace::is_traced(request.headers()) {
+        return Span::none();
+    }
+    let path = request.uri().path();
+    let span = slipstream_trace::span!(
+        "call",
+        otel.name = path,
+        otel.kind = "server",
+        rpc.system = "grpc"
+    );
+    slipstream_trace::continue_from(&span, request.headers());
+    span
 }
 
 /// Authenticated connections, for tonic's `serve_with_incoming_shutdown`.
@@ -95,14 +113,14 @@ async fn handshake(
             if reason == words::HUNG_UP {
                 debug!(%peer, reason, "refused a connection");
             } else {
-                warn!(%peer, reason, "refused a connection");
+                warn!(event = event::PEER_REFUSED, %peer, reason, "refused a connection");
             }
             linger(tcp).await;
             None
         }
         Err(_) => {
             let seconds = protocol::HANDSHAKE_DEADLINE.as_secs();
-            warn!(%peer, reason = "the handshake took too long", seconds, "refused a connection");
+            warn!(event = event::PEER_REFUSED, %peer, reason = "the handshake took too long", seconds, "refused a connection");
             None
         }
     }

@@ -20,7 +20,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 use crate::certificate::Certificate;
 use crate::protocol;
@@ -37,6 +40,20 @@ pub fn check_address(agent_address: &str) -> Result<(), ConnectError> {
     Target::parse(agent_address).map(drop)
 }
 
+/// A channel to a leader agent, whose calls belong to the trace of whoever makes them.
+pub type AgentChannel = InterceptedService<Channel, NameTrace>;
+
+/// Names the caller's trace in each call.
+#[derive(Debug, Clone, Copy)]
+pub struct NameTrace;
+
+impl Interceptor for NameTrace {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        slipstream_trace::inject(request.metadata_mut().as_mut());
+        Ok(request)
+    }
+}
+
 /// A channel to the leader agent at `agent_address` (`HOST:PORT`), which connects with the first call, and again
 /// whenever the connection is gone, each time with what `tls` holds then.
 ///
@@ -45,7 +62,7 @@ pub fn check_address(agent_address: &str) -> Result<(), ConnectError> {
 ///
 /// # Errors
 /// [`ConnectError::Address`]; everything else shows with a call.
-pub fn channel(agent_address: &str, tls: ClientTls) -> Result<Channel, ConnectError> {
+pub fn channel(agent_address: &str, tls: ClientTls) -> Result<AgentChannel, ConnectError> {
     channel_to(agent_address, tls, Peer::default())
 }
 
@@ -53,7 +70,7 @@ pub fn channel(agent_address: &str, tls: ClientTls) -> Result<Channel, ConnectEr
 ///
 /// # Errors
 /// As [`channel`].
-pub fn channel_to(agent_address: &str, tls: ClientTls, peer: Peer) -> Result<Channel, ConnectError> {
+pub fn channel_to(agent_address: &str, tls: ClientTls, peer: Peer) -> Result<AgentChannel, ConnectError> {
     let target = Arc::new(Target::parse(agent_address)?);
     let endpoint = Endpoint::from_shared(format!("http://{}", target.address))
         .map_err(|_| ConnectError::Address(agent_address.to_owned()))?
@@ -62,12 +79,11 @@ pub fn channel_to(agent_address: &str, tls: ClientTls, peer: Peer) -> Result<Cha
         .http2_keep_alive_interval(protocol::KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(protocol::KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
-    Ok(
-        endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-            let (target, tls, peer) = (target.clone(), tls.clone(), peer.clone());
-            async move { target.connect(&tls, &peer).await.map(TokioIo::new) }
-        })),
-    )
+    let channel = endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+        let (target, tls, peer) = (target.clone(), tls.clone(), peer.clone());
+        async move { target.connect(&tls, &peer).await.map(TokioIo::new) }
+    }));
+    Ok(InterceptedService::new(channel, NameTrace))
 }
 
 /// The first call on a channel: agrees on a protocol version, and says in words what is wrong if anything is.
@@ -77,7 +93,7 @@ pub fn channel_to(agent_address: &str, tls: ClientTls, peer: Peer) -> Result<Cha
 /// # Errors
 /// What stands in the way, by kind.
 pub async fn hello(
-    channel: Channel,
+    channel: AgentChannel,
     agent_address: &str,
     agent_version: &str,
     capabilities: &[&str],

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use serde_json::Value;
 use slipstream_testkit::client::eventually;
 
 use super::SOON;
@@ -32,6 +33,8 @@ pub struct Process {
     log: PathBuf,
     /// Reads files only where their permissions let it, also as root.
     ordinary: bool,
+    /// Logs one object a line.
+    json: bool,
     child: Option<Child>,
 }
 
@@ -43,6 +46,7 @@ impl Process {
             config: folder.join(format!("{file}.toml")),
             log: folder.join(format!("{file}.log")),
             ordinary: false,
+            json: false,
             child: None,
         }
     }
@@ -73,6 +77,7 @@ impl Process {
             .arg(self.name)
             .arg("--config")
             .arg(&self.config)
+            .args(["--log-format", if self.json { "json" } else { "text" }])
             .env(
                 "SLIPSTREAM_LOG",
                 "info,slipstream_source=debug,slipstream_follower=debug",
@@ -90,6 +95,36 @@ impl Process {
     /// everything else.
     pub fn becomes_ordinary(&mut self) {
         self.ordinary = true;
+    }
+
+    /// From its next life on the process logs one object a line.
+    pub fn logs_json(&mut self) {
+        self.json = true;
+    }
+
+    /// Waits until the log has an event with these fields, and gives the line. The process [`Self::logs_json`].
+    ///
+    /// # Panics
+    /// If it does not come in time.
+    pub async fn event(&self, name: &str, fields: &[(&str, Value)]) -> Value {
+        eventually(
+            &format!("{} logs {name} {fields:?}", self.name),
+            SOON,
+            async || {
+                self.events(name)
+                    .into_iter()
+                    .find(|line| fields.iter().all(|(field, value)| line[field] == *value))
+                    .ok_or_else(|| tail(&self.log()))
+            },
+        )
+        .await
+    }
+
+    /// All events of this name that it has logged so far.
+    pub fn events(&self, name: &str) -> Vec<Value> {
+        let log = self.log();
+        let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
+        lines.filter(|line: &Value| line["event"] == name).collect()
     }
 
     /// SIGKILL.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_cluster::{Cluster, ErrorKind, ItemOutcome, RetryReason, fits_bulk};
-use slipstream_model::{Change, IndexName, ShardKey};
+use slipstream_model::{Change, IndexName, ShardKey, event};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
+use tracing::Instrument;
 
 use super::outcome::{Leftover, sort};
 use super::{ApplyError, Gate, Write};
@@ -56,11 +57,11 @@ impl Lane {
                 Ok(true) => self
                     .context
                     .status
-                    .wait_for("the target to finish an earlier bulk"),
-                Err(error) => self
-                    .context
-                    .status
-                    .wait_for(&format!("the target: {}", crate::chain(&error))),
+                    .wait_for(event::BULK_BACKING_OFF, "the target to finish an earlier bulk"),
+                Err(error) => self.context.status.wait_for(
+                    event::BULK_BACKING_OFF,
+                    &format!("the target: {}", crate::chain(&error)),
+                ),
             }
             sleep(backoff.next()).await;
         }
@@ -128,7 +129,9 @@ impl Lane {
         while !writes.is_empty() {
             let count = writes.len() as u64;
             let begun = Instant::now();
-            let leftover = self.send(writes).await?;
+            let span =
+                slipstream_trace::sampled_span!("bulk", shard = %self.context.shard, operations = count);
+            let leftover = self.send(writes).instrument(span).await?;
             if leftover.index_missing {
                 return Err(ApplyError::IndexMissing(self.context.shard.clone()));
             }
@@ -166,9 +169,10 @@ impl Lane {
             RetryReason::Blocked => " (remove the block, or free disk space if it is the flood stage)",
             RetryReason::Throttled | RetryReason::Unavailable => "",
         };
-        self.context
-            .status
-            .wait_for(&format!("the target ({label}): {text}{remedy}"));
+        self.context.status.wait_for(
+            event::BULK_BACKING_OFF,
+            &format!("the target ({label}): {text}{remedy}"),
+        );
         if throttled {
             self.context.gate.pushed_back();
         }
@@ -179,9 +183,11 @@ impl Lane {
             Write::Op(op) => op.seq_no,
             Write::Gone(seq_no, _) => *seq_no,
         };
+        let id = write.doc().id.as_str();
+        tracing::error!(event = event::BULK_REJECTED, shard = %self.context.shard, id, %seq_no, reason, "the target rejected a document");
         ApplyError::Rejected {
             shard: self.context.shard.clone(),
-            id: write.doc().id.clone(),
+            id: id.to_owned(),
             seq_no,
             reason,
         }
@@ -219,9 +225,10 @@ impl Lane {
             };
             metrics::bulk_retry(label);
             self.context.status.retried(label == "throttled");
-            self.context
-                .status
-                .wait_for(&format!("the target: {}", crate::chain(&error)));
+            self.context.status.wait_for(
+                event::BULK_BACKING_OFF,
+                &format!("the target: {}", crate::chain(&error)),
+            );
             sleep(backoff.next()).await;
             if settle {
                 self.settle().await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use slipstream_model::{IndexName, IndexUuid};
+use slipstream_model::{IndexName, IndexUuid, event};
 use slipstream_store::{AutoFollowRule, Store, StoreError};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -199,6 +199,7 @@ impl RuleTask {
                 progress.failed_calls += 1;
                 if progress.leader_error.as_ref() != Some(&error) {
                     tracing::warn!(
+                        event = event::AUTOFOLLOW_BLIND,
                         rule = name,
                         leader = alias,
                         error,
@@ -290,7 +291,7 @@ impl RuleTask {
         metrics::autofollow_started(&rule.leader_alias, &rule.name, outcome.result.is_ok());
         match outcome.result {
             Ok(()) => {
-                tracing::info!(rule = rule.name, leader_index = %name, "followed by rule");
+                tracing::info!(event = event::AUTOFOLLOW_STARTED, rule = rule.name, leader_index = %name, "followed by rule");
                 progress.started += 1;
                 progress.failed.remove(&name);
                 rule.taken.insert(outcome.uuid);
@@ -300,7 +301,7 @@ impl RuleTask {
             Err(error) => {
                 let reason = crate::chain(&error);
                 if progress.failed.get(&name) != Some(&reason) {
-                    tracing::warn!(rule = rule.name, leader_index = %name, reason, "could not be followed by rule");
+                    tracing::warn!(event = event::AUTOFOLLOW_FAILED, rule = rule.name, leader_index = %name, reason, "could not be followed by rule");
                 }
                 progress.failed_starts += 1;
                 progress.failed.insert(name.clone(), reason);
@@ -323,6 +324,7 @@ impl RuleTask {
         match self.cell.save(self.agent.store()).await {
             Ok(()) => self.unsaved = false,
             Err(error) => tracing::error!(
+                event = event::STORE_FAILED,
                 error = crate::chain(&error),
                 "an auto-follow rule could not be stored"
             ),

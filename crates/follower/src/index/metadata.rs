@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use slipstream_cluster::{Cluster, ClusterError, ErrorKind};
 use slipstream_model::routing::ShardRouting;
 use slipstream_model::settings::{Settings, difference, while_following};
-use slipstream_model::{IndexName, IndexUuid};
+use slipstream_model::{IndexName, IndexUuid, event};
 use slipstream_wire::{cause, v1};
 use tokio::time::{Instant, sleep};
 
@@ -106,7 +106,7 @@ impl MetadataSync {
     fn warn(&self, warning: String) {
         let mut warnings = lock(&self.warnings);
         if !warnings.contains(&warning) {
-            tracing::warn!(index = %self.follower_index, warning, "metadata differs");
+            tracing::warn!(event = event::METADATA_DIFFERS, index = %self.follower_index, warning, "metadata differs");
             warnings.push(warning);
         }
     }
@@ -124,7 +124,7 @@ impl MetadataSync {
                 Err(error) => match self.target(&error) {
                     Stop::Final(failure) => return Err(failure),
                     Stop::Passing(reason) => {
-                        status.wait_for(&reason);
+                        status.wait_for(event::METADATA_WAITING, &reason);
                         sleep(backoff.next()).await;
                     }
                 },
@@ -154,7 +154,7 @@ impl MetadataSync {
                 Ok(()) => {}
                 Err(Stop::Final(failure)) => return Err(failure),
                 Err(Stop::Passing(reason)) => {
-                    status.wait_for(&reason);
+                    status.wait_for(event::METADATA_WAITING, &reason);
                     sleep(backoff.next()).await;
                 }
             }

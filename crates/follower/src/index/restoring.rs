@@ -12,7 +12,7 @@ use slipstream_store::StoreError;
 use tokio::time::sleep;
 
 use super::restore::{Progress, RestoreError, Restoring};
-use super::task::{IndexTask, Next};
+use super::task::{By, IndexTask, Next};
 use crate::backoff::Backoff;
 use crate::lock;
 
@@ -73,7 +73,8 @@ impl IndexTask {
         lock(&self.view.live).files = None;
         self.documents_because = Some(format!("files were tried, {failure}"));
         self.definition.restoring = None;
-        self.enter(Phase::Init, self.definition.reason.clone()).await?;
+        self.enter(Phase::Init, self.definition.reason.clone(), By::Agent)
+            .await?;
         Ok(Next::Phase)
     }
 

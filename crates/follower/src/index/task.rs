@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use slipstream_cluster::Cluster;
-use slipstream_model::{IndexName, IndexUuid, Phase, Reason, ShardId, ShardKey};
+use slipstream_model::{IndexName, IndexUuid, Phase, Reason, ShardId, ShardKey, event};
 use slipstream_store::{Definition, Store, StoreError};
+use slipstream_trace::Origin;
 use slipstream_wire::cause;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use super::describe::{DescribeError, Description, check, describe};
 use super::handle::{Command, IndexHandle, Live, Reply, View};
@@ -58,6 +60,8 @@ pub(crate) struct IndexTask {
     pub(super) commands: mpsc::Receiver<Command>,
     /// Waits for the first preparation of a new index: if that fails for good, nothing of it stays behind.
     started: Option<Reply>,
+    /// Open from a start until the leader's contents have been copied, or it is given up.
+    bootstrap: Span,
     /// The operator said "go on" although a shard's history had changed.
     accept_history: bool,
     /// Why it begins with documents, once that is known.
@@ -80,6 +84,13 @@ enum Made {
     Restoring(Description, PathBuf),
 }
 
+/// Whose word a transition is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum By {
+    Agent,
+    Operator,
+}
+
 /// How long a stop asks the leader for its settings.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
@@ -91,6 +102,14 @@ impl IndexTask {
         started: Option<Reply>,
     ) -> (IndexTask, IndexHandle) {
         let (sender, commands) = mpsc::channel(4);
+        let bootstrap = if definition.phase == Phase::Init {
+            // A span of its own: the start that it goes on from ends before it does.
+            let span = slipstream_trace::span!(parent: None, "bootstrap", index = %definition.follower_index);
+            Origin::current().lead_to(&span);
+            span
+        } else {
+            Span::none()
+        };
         let view = Arc::new(View {
             definition: Mutex::new(definition.clone()),
             live: Mutex::default(),
@@ -109,6 +128,7 @@ impl IndexTask {
                 started,
                 accept_history: false,
                 documents_because: None,
+                bootstrap,
             },
             handle,
         )
@@ -130,7 +150,7 @@ impl IndexTask {
                 Ok(Next::End) => break,
                 Err(error) => {
                     // Without the store nothing may go on: what happened could not be remembered.
-                    tracing::error!(index = %name, error = crate::chain(&error), "the store failed, the index is held");
+                    tracing::error!(event = event::STORE_FAILED, index = %name, error = crate::chain(&error), "the store failed, the index is held");
                     self.definition.phase = Phase::Failed;
                     self.definition.reason = Reason::new(crate::chain(&error));
                     *lock(&self.view.definition) = self.definition.clone();
@@ -144,15 +164,39 @@ impl IndexTask {
     }
 
     /// Stores a transition, then shows it.
-    pub(super) async fn enter(&mut self, phase: Phase, reason: Reason) -> Result<(), StoreError> {
+    pub(super) async fn enter(&mut self, phase: Phase, reason: Reason, by: By) -> Result<(), StoreError> {
         if self.definition.phase.is_running() && !phase.is_running() {
             self.definition.resume_phase = self.definition.phase;
+        }
+        if !matches!(phase, Phase::Init | Phase::Bootstrapping) {
+            self.bootstrap = Span::none();
         }
         self.definition.phase = phase;
         self.definition.reason = reason;
         self.save().await?;
-        tracing::info!(index = %self.definition.follower_index, phase = %phase, reason = %self.definition.reason, "state");
+        self.tell(by);
         Ok(())
+    }
+
+    fn tell(&self, by: By) {
+        let Definition {
+            follower_index: index,
+            phase,
+            reason,
+            ..
+        } = &self.definition;
+        match (phase, by) {
+            (Phase::Failed, _) => {
+                tracing::error!(event = event::INDEX_FAILED, %index, %reason, "the index has failed; resume it once the cause is mended");
+            }
+            (Phase::Paused, By::Agent) => {
+                tracing::warn!(event = event::INDEX_PAUSED_BY_ITSELF, %index, %reason, "the index is held until an operator has judged");
+            }
+            (Phase::Paused, By::Operator) => {
+                tracing::info!(event = event::INDEX_PAUSED, %index, %reason, "paused");
+            }
+            _ => tracing::info!(event = event::INDEX_STATE_CHANGED, %index, %phase, %reason, "state"),
+        }
     }
 
     pub(super) async fn save(&mut self) -> Result<(), StoreError> {
@@ -177,7 +221,7 @@ impl IndexTask {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         loop {
             let attempt = tokio::select! {
-                attempt = self.make() => attempt,
+                attempt = self.make().instrument(self.bootstrap.clone()) => attempt,
                 () = self.context.shutdown.cancelled() => return Ok(Next::End),
             };
             let error = match attempt {
@@ -197,7 +241,7 @@ impl IndexTask {
                             self.definition.restoring = Some(folder);
                         }
                     }
-                    self.enter(Phase::Bootstrapping, self.definition.reason.clone())
+                    self.enter(Phase::Bootstrapping, self.definition.reason.clone(), By::Agent)
                         .await?;
                     if let Some(started) = self.started.take() {
                         let _ = started.send(Ok(()));
@@ -217,7 +261,8 @@ impl IndexTask {
             if let ControlError::Unavailable(reason) = &error {
                 self.waiting_for(Some(reason.clone()));
             } else {
-                self.enter(Phase::Failed, Reason::new(error.to_string())).await?;
+                self.enter(Phase::Failed, Reason::new(error.to_string()), By::Agent)
+                    .await?;
                 return Ok(Next::Phase);
             }
             tokio::select! {
@@ -265,6 +310,7 @@ impl IndexTask {
             self.enter(
                 Phase::Failed,
                 Reason::new("the stored definition names no indices; stop and start again"),
+                By::Agent,
             )
             .await?;
             return Ok(Next::Phase);
@@ -323,7 +369,7 @@ impl IndexTask {
                 },
                 () = bootstrapped.notified() => {
                     if self.definition.phase == Phase::Bootstrapping && self.all_bootstrapped().await? {
-                        self.enter(Phase::Syncing, self.definition.reason.clone()).await?;
+                        self.enter(Phase::Syncing, self.definition.reason.clone(), By::Agent).await?;
                     }
                 }
                 command = self.commands.recv() => match command {
@@ -346,13 +392,15 @@ impl IndexTask {
                 } else {
                     Phase::Failed
                 };
-                self.enter(phase, Reason::new(crate::chain(&failure))).await?;
+                self.enter(phase, Reason::new(crate::chain(&failure)), By::Agent)
+                    .await?;
                 Ok(Next::Phase)
             }
             Ended::Broken(what) => {
                 self.enter(
                     Phase::Failed,
                     Reason::new(format!("a fault in this agent: {what}")),
+                    By::Agent,
                 )
                 .await?;
                 Ok(Next::Phase)
@@ -423,6 +471,7 @@ impl IndexTask {
             refresh_millis: self.context.refresh_millis,
             status: Arc::clone(cell),
             bootstrapped: Arc::clone(bootstrapped),
+            origin: Origin::of(&self.bootstrap),
             key,
         })
     }
@@ -455,7 +504,7 @@ impl IndexTask {
                 )),
             ),
             Command::Pause(reason, reply) => {
-                self.enter(Phase::Paused, reason).await?;
+                self.enter(Phase::Paused, reason, By::Operator).await?;
                 (reply, Ok(()))
             }
             Command::Resume(reply) if !matches!(phase, Phase::Paused | Phase::Failed) => {
@@ -468,7 +517,8 @@ impl IndexTask {
                     Some(_) => Phase::Bootstrapping,
                     None => Phase::Init,
                 };
-                self.enter(resumed, Reason::new(Reason::USER)).await?;
+                self.enter(resumed, Reason::new(Reason::USER), By::Operator)
+                    .await?;
                 (reply, Ok(()))
             }
             Command::Update(overrides, reply) => {
@@ -478,7 +528,8 @@ impl IndexTask {
                 (reply, Ok(()))
             }
             Command::Stop(reply) => {
-                self.enter(Phase::Stopping, Reason::new(Reason::USER)).await?;
+                self.enter(Phase::Stopping, Reason::new(Reason::USER), By::Operator)
+                    .await?;
                 self.started = Some(reply);
                 return Ok(());
             }
@@ -522,7 +573,7 @@ impl IndexTask {
         let (store, index) = (self.context.store.clone(), name.clone());
         crate::blocking(move || store.remove_index(&index)).await?;
         metrics::state(&name, None);
-        tracing::info!(index = %name, "stopped");
+        tracing::info!(event = event::INDEX_STOPPED, index = %name, "stopped");
         if let Some(reply) = self.started.take() {
             let _ = reply.send(Ok(()));
         }

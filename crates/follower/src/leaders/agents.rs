@@ -10,12 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use slipstream_wire::connect::{ConnectError, HelloError, Peer, channel_to, hello};
+use slipstream_model::event;
+use slipstream_wire::connect::{AgentChannel, ConnectError, HelloError, Peer, channel_to, hello};
 use slipstream_wire::protocol::CAPABILITIES;
 use slipstream_wire::tls::ClientTls;
 use slipstream_wire::v1;
 use tokio::time::{Instant, sleep_until};
-use tonic::transport::Channel;
 
 use super::LeaderError;
 use super::choice::Candidate;
@@ -40,11 +40,11 @@ pub(super) struct Agents {
 #[derive(Default)]
 struct Memory {
     /// Until it fails.
-    channel: Option<Channel>,
+    channel: Option<AgentChannel>,
     /// The cluster that it named last, kept also while it does not answer.
     cluster: Option<String>,
     failed: Option<Instant>,
-    /// Whether the log has that others stand in for it.
+    /// Whether the log has that it cannot be used.
     missed: bool,
     /// Whether the log has that it is of another cluster.
     foreign: bool,
@@ -62,7 +62,7 @@ struct Memory {
 pub(super) struct Met {
     /// Its address.
     pub(super) agent: String,
-    pub(super) channel: Channel,
+    pub(super) channel: AgentChannel,
     pub(super) hello: v1::HelloReply,
 }
 
@@ -164,7 +164,7 @@ impl Agents {
         (at, answer)
     }
 
-    fn channel(&self, at: usize) -> Result<Channel, ConnectError> {
+    fn channel(&self, at: usize) -> Result<AgentChannel, ConnectError> {
         let mut memory = self.memory();
         if let Some(channel) = &memory[at].channel {
             return Ok(channel.clone());
@@ -188,7 +188,11 @@ impl Agents {
                     memory.fault = None;
                     memory.said = Some(agent.hello.clone());
                     if std::mem::take(&mut memory.missed) {
-                        tracing::info!(address, "a leader agent answers again");
+                        tracing::info!(
+                            event = event::LEADER_AGENT_BACK,
+                            address,
+                            "a leader agent answers again"
+                        );
                     }
                     memory.cluster = Some(agent.hello.cluster_uuid.clone());
                     met.push((at, agent));
@@ -196,12 +200,14 @@ impl Agents {
                 Err(error) => {
                     memory.failed = Some(Instant::now());
                     memory.fault = Some(crate::chain(&error));
-                    if anyone && !std::mem::replace(&mut memory.missed, true) {
+                    if !std::mem::replace(&mut memory.missed, true) {
                         let reason = crate::chain(&error);
                         tracing::warn!(
+                            event = event::LEADER_AGENT_UNREACHABLE,
                             address,
                             reason,
-                            "a leader agent cannot be used, others stand in for it"
+                            others_stand_in = anyone,
+                            "a leader agent cannot be used"
                         );
                     }
                     failure.get_or_insert(error);
@@ -235,6 +241,7 @@ impl Agents {
             }
             if !told {
                 tracing::error!(
+                    event = event::LEADER_AGENT_FOREIGN,
                     address = met.agent,
                     cluster_uuid = met.hello.cluster_uuid,
                     cluster_name = met.hello.cluster_name,

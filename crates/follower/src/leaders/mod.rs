@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use slipstream_model::ShardKey;
 use slipstream_wire::Certificate;
-use slipstream_wire::connect::HelloError;
+use slipstream_wire::connect::{AgentChannel, HelloError};
 use slipstream_wire::protocol::MAX_MESSAGE_BYTES;
 use slipstream_wire::tls::ClientTls;
 use slipstream_wire::v1;
@@ -27,7 +27,6 @@ use slipstream_wire::v1::changes_client::ChangesClient;
 use slipstream_wire::v1::snapshots_client::SnapshotsClient;
 use thiserror::Error;
 use tokio::time::timeout;
-use tonic::transport::Channel;
 
 use self::agents::{Agents, Met};
 use self::choice::Holders;
@@ -64,7 +63,7 @@ pub(crate) struct LeaderLink {
 pub(crate) struct Connected {
     /// Its address, as it was registered.
     pub(crate) agent: String,
-    pub(crate) channel: Channel,
+    pub(crate) channel: AgentChannel,
     pub(crate) hello: v1::HelloReply,
 }
 
@@ -225,7 +224,7 @@ impl LeaderLink {
 
 impl Connected {
     /// The catalog of the leader.
-    pub(crate) fn catalog(&self) -> CatalogClient<Channel> {
+    pub(crate) fn catalog(&self) -> CatalogClient<AgentChannel> {
         catalog(&self.channel)
     }
 
@@ -235,13 +234,13 @@ impl Connected {
     }
 
     /// Its change streams.
-    pub(crate) fn changes(&self) -> ChangesClient<Channel> {
+    pub(crate) fn changes(&self) -> ChangesClient<AgentChannel> {
         ChangesClient::new(self.channel.clone())
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
 
-fn catalog(channel: &Channel) -> CatalogClient<Channel> {
+fn catalog(channel: &AgentChannel) -> CatalogClient<AgentChannel> {
     CatalogClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
 }

@@ -12,8 +12,9 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_model::{HistoryUuid, IndexUuid, ShardKey};
+use slipstream_model::{HistoryUuid, IndexUuid, ShardKey, event};
 use slipstream_store::{ShardStore, StoreError};
+use slipstream_trace::Origin;
 use slipstream_wire::cause;
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
@@ -47,6 +48,8 @@ pub(crate) struct ShardContext {
     pub(crate) status: Arc<ShardCell>,
     /// Told when the leader's contents at the start have been copied.
     pub(crate) bootstrapped: Arc<tokio::sync::Notify>,
+    /// What the first stream belongs to; later ones are traces of their own.
+    pub(crate) origin: Origin,
 }
 
 /// What ends a shard until somebody does something.
@@ -145,10 +148,12 @@ impl From<Status> for End {
 }
 
 /// What one session learns about the agents for the next one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Route {
     /// An agent that did not open the shard when it was asked last.
     avoid: Option<String>,
+    /// What the next stream belongs to.
+    origin: Origin,
     /// How often another agent was moved to, and windows served there too.
     moves: u32,
 }
@@ -159,7 +164,10 @@ const HEALTHY: Duration = Duration::from_secs(10);
 /// Runs sessions until the token is cancelled (`Ok`) or no session can help.
 pub(crate) async fn run(context: Arc<ShardContext>, cancel: CancellationToken) -> Result<(), ShardFailure> {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-    let mut route = Route::default();
+    let mut route = Route {
+        origin: context.origin.clone(),
+        ..Route::default()
+    };
     loop {
         let begun = Instant::now();
         let end = session::run(&context, &mut route, &cancel).await;
@@ -169,7 +177,7 @@ pub(crate) async fn run(context: Arc<ShardContext>, cancel: CancellationToken) -
             End::Final(failure) => return Err(failure),
             End::Passing(reason) => {
                 context.status.read_failed();
-                context.status.wait_for(&reason);
+                context.status.wait_for(event::SESSION_CUT, &reason);
             }
             End::Moving(agent) => {
                 tracing::info!(shard = %context.key, agent, "another leader agent stands beside a copy");

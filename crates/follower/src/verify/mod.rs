@@ -14,7 +14,7 @@ mod shard;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use slipstream_model::{IndexName, ShardId};
+use slipstream_model::{IndexName, ShardId, event};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -90,14 +90,7 @@ impl Verifications {
                 Ok(()) if record.status.differences.is_empty() => VerifyOutcome::Equal,
                 Ok(()) => VerifyOutcome::Different,
             };
-            tracing::info!(
-                %index,
-                outcome = ?record.status.outcome,
-                documents = record.status.documents,
-                differences = record.status.differences.len(),
-                reason = outcome.as_ref().err().map(String::as_str),
-                "compared with the leader"
-            );
+            tell(&record.status, outcome.as_ref().err().map(String::as_str));
             record.status.reason = outcome.err();
         });
         Ok(())
@@ -117,6 +110,21 @@ impl Verifications {
     pub(crate) async fn stopped(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+    }
+}
+
+fn tell(found: &VerifyStatus, reason: Option<&str>) {
+    let (index, documents, differences) = (&found.follower_index, found.documents, found.differences.len());
+    match found.outcome {
+        VerifyOutcome::Different => {
+            tracing::warn!(event = event::VERIFY_DIFFERENT, %index, documents, differences, "differs from the leader");
+        }
+        VerifyOutcome::Equal => {
+            tracing::info!(event = event::VERIFY_EQUAL, %index, documents, "equals the leader");
+        }
+        VerifyOutcome::Running | VerifyOutcome::Unknown => {
+            tracing::warn!(event = event::VERIFY_UNTOLD, %index, reason, "could not be compared with the leader");
+        }
     }
 }
 

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashSet};
 use slipstream_cluster::{Digests, Fingerprint};
 use slipstream_model::{Checkpoint, DocRef, ShardId, Version};
 use slipstream_store::Definition;
+use slipstream_wire::connect::AgentChannel;
 use slipstream_wire::protocol::MAX_MESSAGE_BYTES;
 use slipstream_wire::v1;
 use slipstream_wire::v1::contents_client::ContentsClient;
 use tokio::time::{Duration, Instant, sleep};
-use tonic::transport::Channel;
 
 use crate::agent::Agent;
 use crate::control::{Difference, DifferenceKind};
@@ -113,7 +113,7 @@ struct Sides<'a> {
     agent: &'a Agent,
     definition: &'a Definition,
     shard: ShardId,
-    leader: ContentsClient<Channel>,
+    leader: ContentsClient<AgentChannel>,
 }
 
 impl<'a> Sides<'a> {

@@ -15,12 +15,12 @@ use slipstream_cluster::{Cluster, ClusterConfig};
 use slipstream_leader::{AllowRule, Leader, LeaderConfig, LeaderError};
 use slipstream_model::Pattern;
 use slipstream_wire::certs::{self, San};
+use slipstream_wire::connect::AgentChannel;
 use slipstream_wire::{ClientTls, ServerTls, TlsIdentity, channel};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tracing::subscriber::DefaultGuard;
 
 use crate::stub::Stub;
@@ -32,7 +32,7 @@ pub(crate) struct Fixture {
     pub(crate) stub: Stub,
     pub(crate) leader: Leader,
     pub(crate) address: String,
-    pub(crate) channel: Channel,
+    pub(crate) channel: AgentChannel,
     pub(crate) shutdown: CancellationToken,
     pub(crate) serving: JoinHandle<Result<(), LeaderError>>,
     pub(crate) logs: Logs,

@@ -21,10 +21,12 @@ use std::path::{Path, PathBuf};
 use slipstream_cluster::ClusterConfig;
 use slipstream_follower::{FollowerConfig, Leaders};
 use slipstream_leader::AllowRule;
+use slipstream_trace::Otlp;
 
 pub(crate) use cluster::Translog;
 pub(crate) use document::{ConfigError, Document};
 pub(crate) use gateway::Gateway;
+pub(crate) use observe::Observe;
 pub(crate) use store::StorePath;
 pub(crate) use tls::Certificates;
 
@@ -37,7 +39,7 @@ pub(crate) struct LeaderFile {
     pub(crate) listen: String,
     pub(crate) tls: Certificates,
     pub(crate) allow: Vec<AllowRule>,
-    pub(crate) observe: Option<String>,
+    pub(crate) observe: Observe,
     pub(crate) max_streams: usize,
 }
 
@@ -50,6 +52,7 @@ pub(crate) struct FollowerFile {
     pub(crate) tls: Certificates,
     pub(crate) leaders: Leaders,
     pub(crate) limits: FollowerConfig,
+    pub(crate) otlp: Option<Otlp>,
 }
 
 impl LeaderFile {
@@ -70,7 +73,7 @@ impl LeaderFile {
             listen: listen::read(document.section("listen")?)?,
             tls: tls::read(document.section("tls")?)?,
             allow: allow::read(document.sections("allow")?)?,
-            observe: observe::read(document.section("observe")?)?,
+            observe: observe::read_leader(document.section("observe")?)?,
             max_streams: limits::read_leader(document.section("limits")?)?,
         };
         document.finish()?;
@@ -96,6 +99,7 @@ impl FollowerFile {
             tls: tls::read(document.section("tls")?)?,
             leaders: leader::read(document.sections("leader")?)?,
             limits: limits::read(document.section("limits")?)?,
+            otlp: observe::read(document.section("observe")?)?,
         };
         file.limits.snapshot_path = snapshot_path;
         document.finish()?;

@@ -94,7 +94,7 @@ fn a_leaders_file_is_read() {
     assert_eq!(file.cluster.url, "http://127.0.0.1:9200");
     assert!(matches!(file.cluster.auth, Auth::None));
     assert_eq!(file.listen, "127.0.0.1:9700");
-    assert_eq!(file.observe.as_deref(), Some("127.0.0.1:9701"));
+    assert_eq!(file.observe.address.as_deref(), Some("127.0.0.1:9701"));
     assert_eq!(file.max_streams, 4_096);
     assert_eq!(file.allow[0].identity, "follower.dr.example");
     assert!(file.allow[0].indices[0].matches("logs-7"));
@@ -115,6 +115,35 @@ fn a_followers_file_is_read_with_paths_beside_it() {
         ),
         (64 << 20, 4, 0)
     );
+}
+
+#[test]
+fn both_agents_are_told_where_traces_go() {
+    let folder = Folder::new();
+    let env = [("SLIPSTREAM_OBSERVE__OTLP_ENDPOINT", "http://127.0.0.1:4318")];
+    let leader = folder.leader(LEADER, &env).unwrap().observe.otlp.unwrap();
+    let follower = folder.follower(FOLLOWER, &env).unwrap().otlp.unwrap();
+    assert_eq!(leader, follower);
+    assert_eq!(
+        (leader.endpoint.as_str(), leader.one_in),
+        ("http://127.0.0.1:4318/v1/traces", 1_000)
+    );
+    let own = [
+        ("SLIPSTREAM_OBSERVE__OTLP_ENDPOINT", "http://h:1/own"),
+        ("SLIPSTREAM_OBSERVE__OTLP_ONE_IN", "0"),
+    ];
+    let otlp = folder.follower(FOLLOWER, &own).unwrap().otlp.unwrap();
+    assert_eq!((otlp.endpoint.as_str(), otlp.one_in), ("http://h:1/own", 0));
+    assert!(folder.follower(FOLLOWER, &[]).unwrap().otlp.is_none());
+    for (address, said) in [
+        ("collector:4318", "write http://HOST:4318"),
+        ("https://collector:4318", "for TLS let a collector on this host"),
+        ("http://collector", "is not an address"),
+    ] {
+        let error = folder.follower(FOLLOWER, &[("SLIPSTREAM_OBSERVE__OTLP_ENDPOINT", address)]);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(said), "{address}: {error}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::failure::chain;
 pub(super) async fn examine(file: LeaderFile, checks: &mut Checks) {
     tls::certificate(file.tls.identity.expires_at(), checks);
     tls::port(&file.listen, "[listen] address", checks).await;
-    if let Some(address) = &file.observe {
+    if let Some(address) = &file.observe.address {
         tls::port(address, "[observe] address", checks).await;
     }
     let client = match Cluster::new(&file.cluster) {

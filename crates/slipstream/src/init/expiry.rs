@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use slipstream_model::event;
+
 /// Seconds until the agent's certificate expires; negative once it has.
 pub(crate) const CERTIFICATE_EXPIRY_SECONDS: &str = "slipstream_certificate_expiry_seconds";
 
@@ -22,6 +24,7 @@ pub(crate) fn warn_if_soon(expires_at: SystemTime) {
     if left < SOON.as_secs_f64() {
         let days = (left / 86_400.0).floor();
         tracing::warn!(
+            event = event::CERTIFICATE_EXPIRING,
             days,
             "the certificate expires soon: have a new one issued, put it in place and send SIGHUP"
         );

@@ -6,6 +6,7 @@ use std::time::Duration;
 use slipstream_cluster::Cluster;
 use slipstream_follower::Follower;
 use slipstream_gateway::{GatewayConfig, Proxy};
+use slipstream_model::event;
 use slipstream_store::Store;
 use slipstream_wire::tls::ClientTls;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +31,7 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     } else {
         None
     };
-    logging::start(log, "info")?;
+    let export = logging::start_tracing(log, "slipstream-follower", file.otlp.as_ref())?;
     let mut signals = Signals::listen()?;
     let certificate = tls.clone();
     let metrics = metrics::start(Box::new(move || certificate.expires_at()))?;
@@ -59,6 +60,12 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
         metrics,
         shutdown.clone(),
     );
+    tracing::info!(
+        event = event::AGENT_STARTED,
+        agent = "follower",
+        version = env!("CARGO_PKG_VERSION"),
+        "started"
+    );
     let told = async {
         while signals.next().await == Asked::Reload {
             reload(path, &tls);
@@ -83,7 +90,10 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
         )
         .advise("start the agent again: it goes on from there"));
     }
-    tracing::info!("ended");
+    if let Some(export) = export {
+        export.end().await;
+    }
+    tracing::info!(event = event::AGENT_STOPPED, "ended");
     Ok(())
 }
 
@@ -103,8 +113,15 @@ fn reload(path: &Path, tls: &ClientTls) {
     match reloaded {
         Ok(()) => {
             expiry::warn_if_soon(tls.expires_at());
-            tracing::info!("certificates reloaded; other settings take effect with a restart");
+            tracing::info!(
+                event = event::CERTIFICATE_RELOADED,
+                "certificates reloaded; other settings take effect with a restart"
+            );
         }
-        Err(error) => tracing::error!(error, "not reloaded: everything stays as it was"),
+        Err(error) => tracing::error!(
+            event = event::RELOAD_FAILED,
+            error,
+            "not reloaded: everything stays as it was"
+        ),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use slipstream_cluster::Cluster;
 use slipstream_leader::{Leader, LeaderConfig, TailConfig};
+use slipstream_model::event;
 use slipstream_wire::tls::ServerTls;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     let file = LeaderFile::load(path, environment())?;
     let tls = ServerTls::new(&file.tls.identity).map_err(|error| Failure::usage(chain(&error)))?;
     let cluster = Cluster::new(&file.cluster).map_err(|error| Failure::usage(chain(&error)))?;
-    logging::start(log, "info")?;
+    let export = logging::start_tracing(log, "slipstream-leader", file.observe.otlp.as_ref())?;
     let mut signals = Signals::listen()?;
     let certificate = tls.clone();
     let metrics = metrics::start(Box::new(move || certificate.expires_at()))?;
@@ -30,7 +31,7 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     }
 
     let listener = bind(&file.listen, "[listen] address", "follower agents").await?;
-    let observer = match &file.observe {
+    let observer = match &file.observe.address {
         Some(address) => Some(bind(address, "[observe] address", "metrics and health").await?),
         None => None,
     };
@@ -59,6 +60,12 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
         }
         Ok(())
     };
+    tracing::info!(
+        event = event::AGENT_STARTED,
+        agent = "leader",
+        version = env!("CARGO_PKG_VERSION"),
+        "started"
+    );
     let told = async {
         while signals.next().await == Asked::Reload {
             reload(path, &tls, &leader);
@@ -78,7 +85,10 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
         () = told => {}
     }
     working.await?;
-    tracing::info!("ended");
+    if let Some(export) = export {
+        export.end().await;
+    }
+    tracing::info!(event = event::AGENT_STOPPED, "ended");
     Ok(())
 }
 
@@ -115,6 +125,7 @@ fn reload(path: &Path, tls: &ServerTls, leader: &Leader) {
         Ok(file) => file,
         Err(error) => {
             tracing::error!(
+                event = event::RELOAD_FAILED,
                 error = error.to_string(),
                 "not reloaded: everything stays as it was"
             );
@@ -122,10 +133,17 @@ fn reload(path: &Path, tls: &ServerTls, leader: &Leader) {
         }
     };
     if let Err(error) = tls.reload(&file.tls.identity) {
-        tracing::error!(error = chain(&error), "not reloaded: everything stays as it was");
+        tracing::error!(
+            event = event::RELOAD_FAILED,
+            error = chain(&error),
+            "not reloaded: everything stays as it was"
+        );
         return;
     }
     leader.reload_rules(file.allow);
     expiry::warn_if_soon(tls.expires_at());
-    tracing::info!("certificates and allow rules reloaded; other settings take effect with a restart");
+    tracing::info!(
+        event = event::CERTIFICATE_RELOADED,
+        "certificates and allow rules reloaded; other settings take effect with a restart"
+    );
 }

@@ -1,5 +1,6 @@
 //! What the process is told from outside: SIGTERM and SIGINT end it in order, SIGHUP has it read its files again.
 
+use slipstream_model::event;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::failure::Failure;
@@ -40,7 +41,10 @@ impl Signals {
             _ = self.interrupt.recv() => (Asked::End, "SIGINT"),
             _ = self.hangup.recv() => (Asked::Reload, "SIGHUP"),
         };
-        tracing::info!(signal = name, "signal received");
+        match asked {
+            Asked::End => tracing::info!(event = event::AGENT_STOPPING, signal = name, "signal received"),
+            Asked::Reload => tracing::info!(signal = name, "signal received"),
+        }
         asked
     }
 }

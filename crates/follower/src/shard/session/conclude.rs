@@ -1,6 +1,7 @@
 //! The end of a scan: does the leader's count agree with the map, and what is gone if not. The search itself is
 //! [`super::super::deletes`]; here it gets its evidence, and its findings wait for the leader's seal.
 
+use slipstream_model::event;
 use slipstream_model::{Buckets, Census, CensusVerdict, Checkpoint};
 use slipstream_wire::v1;
 use tokio::sync::mpsc;
@@ -37,6 +38,7 @@ impl Session<'_> {
             CensusVerdict::Missed(documents) => {
                 metrics::divergence();
                 tracing::error!(
+                    event = event::DIVERGENCE_FOUND,
                     shard = %self.context.key,
                     documents,
                     "the leader holds documents that reading missed, reading everything again"

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
+use tracing::Instrument;
 
 use super::deletes::DeleteSearch;
 use super::ledger::{Ledger, Milestone};
@@ -114,8 +115,10 @@ async fn stream(
     lanes: Vec<mpsc::Sender<Portion>>,
     applied: &mut mpsc::Receiver<Applied>,
 ) -> End {
+    let span = slipstream_trace::span!(parent: None, "open stream", shard = %context.key);
+    std::mem::take(&mut route.origin).lead_to(&span);
     let opened = tokio::select! {
-        opened = Session::open(context, lanes, route) => opened,
+        opened = Session::open(context, lanes, route).instrument(span) => opened,
         () = cancel.cancelled() => return End::Cancelled,
     };
     let (mut session, mut frames) = match opened {
@@ -187,7 +190,10 @@ impl Session<'_> {
         use v1::leader_frame::Frame;
         match frame {
             Frame::Opened(_) => Err(End::Passing("the leader agent opened the shard twice".to_owned())),
-            Frame::Batch(batch) => self.batch(batch, applied, cancel).await,
+            Frame::Batch(batch) => {
+                let span = slipstream_trace::sampled_span!("take batch", shard = %self.context.key, bytes = batch.block_bytes);
+                self.batch(batch, applied, cancel).instrument(span).await
+            }
             Frame::Progress(progress) => {
                 self.context.status.scanned_to(Checkpoint::new(progress.scanned));
                 let scanned = Checkpoint::new(progress.scanned);
