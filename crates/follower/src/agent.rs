@@ -287,6 +287,11 @@ impl Agent {
         &self.context.leaders
     }
 
+    /// When the certificate that leader agents are shown expires.
+    pub(crate) fn certificate_expires_at(&self) -> SystemTime {
+        self.context.leaders.tls().expires_at()
+    }
+
     pub(crate) fn store(&self) -> &Store {
         &self.context.store
     }

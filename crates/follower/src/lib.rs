@@ -9,6 +9,7 @@ mod autofollow;
 mod backoff;
 mod budget;
 pub mod control;
+mod health;
 mod index;
 mod leaders;
 pub mod metrics;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipstream_cluster::Cluster;
+use slipstream_model::readiness::Component;
 use slipstream_model::settings::Settings;
 use slipstream_model::words::chain;
 use slipstream_model::{IndexName, Reason, event};
@@ -210,6 +212,11 @@ impl Follower {
     /// How an index has been doing, in few numbers.
     pub fn trend(&self, index: &IndexName) -> Trend {
         self.overview.trend(index)
+    }
+
+    /// What the agent works with, and whether that works right now. Takes a few seconds where something does not answer.
+    pub async fn components(&self) -> Vec<Component> {
+        health::components(&self.agent).await
     }
 
     /// The target cluster.

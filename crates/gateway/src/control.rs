@@ -8,6 +8,7 @@ use slipstream_follower::{
     Surroundings, Trend, VerifyStatus,
 };
 use slipstream_model::IndexName;
+use slipstream_model::readiness::Component;
 use slipstream_model::settings::Settings;
 
 /// The operations of a follower agent; see [`Follower`] for what each promises.
@@ -53,8 +54,8 @@ pub trait Control: Send + Sync + 'static {
     fn lag(&self, index: Option<&IndexName>) -> LagHistory;
     /// How an index has been doing.
     fn trend(&self, index: &IndexName) -> Trend;
-    /// Whether the agent can do its work: its target cluster has answered. The error says why not, in words.
-    async fn ready(&self) -> Result<(), String>;
+    /// What the agent works with, and whether that works.
+    async fn components(&self) -> Vec<Component>;
 }
 
 #[async_trait]
@@ -139,11 +140,7 @@ impl Control for Follower {
         Follower::trend(self, index)
     }
 
-    async fn ready(&self) -> Result<(), String> {
-        self.cluster()
-            .identity()
-            .await
-            .map(drop)
-            .map_err(|error| error.to_string())
+    async fn components(&self) -> Vec<Component> {
+        Follower::components(self).await
     }
 }

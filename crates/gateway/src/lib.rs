@@ -39,6 +39,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use control::Control;
+pub use observe::readiness;
 pub use proxy::{Proxy, ProxyError};
 
 /// How long requests under way may take to end once the gateway is told to.

@@ -1,7 +1,6 @@
 //! For machines that watch: alive, ready, metrics; and our own JSON about the indices.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -10,14 +9,13 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use slipstream_model::IndexName;
+use slipstream_model::readiness::{Component, Readiness};
+use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
 use crate::calls::{acknowledged, nothing};
 use crate::error::ApiError;
 use crate::params::Params;
-
-/// How long the target may take to make the agent ready.
-const READY_WAIT: Duration = Duration::from_secs(5);
 
 /// The document that describes every route.
 pub(crate) const OPENAPI: &str = include_str!("openapi.json");
@@ -27,17 +25,30 @@ pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: the target has answered and the agent has not been told to end.
-pub(crate) async fn readyz(State(gateway): State<Arc<Gateway>>) -> (StatusCode, String) {
-    let not = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
-    if gateway.shutdown.is_cancelled() {
-        return not("ending");
-    }
-    match tokio::time::timeout(READY_WAIT, gateway.control.ready()).await {
-        Ok(Ok(())) => (StatusCode::OK, "ready\n".to_owned()),
-        Ok(Err(why)) => not(&why),
-        Err(_) => not("the target cluster does not answer"),
-    }
+/// `GET /readyz`: whether everything that the agent needs works, and what else it works with.
+pub(crate) async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
+    let control = Arc::clone(&gateway.control);
+    readiness(async move { control.components().await }, &gateway.shutdown).await
+}
+
+/// The answer to `/readyz`, on either agent: 200 where everything needed works and nobody has told the agent to end,
+/// else 503.
+pub async fn readiness(
+    components: impl Future<Output = Vec<Component>>,
+    shutdown: &CancellationToken,
+) -> Response {
+    let components = if shutdown.is_cancelled() {
+        vec![Component::needed("agent", Err("was told to end".to_owned()))]
+    } else {
+        components.await
+    };
+    let readiness = Readiness::of(components);
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(readiness)).into_response()
 }
 
 /// `GET /metrics`.

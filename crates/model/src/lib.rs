@@ -8,6 +8,7 @@ pub mod event;
 pub mod ident;
 pub mod op;
 pub mod pattern;
+pub mod readiness;
 pub mod routing;
 pub mod seq;
 pub mod settings;

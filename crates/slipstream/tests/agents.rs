@@ -123,10 +123,25 @@ fn a_leader_agent_shows_its_health_and_reloads_what_it_can() {
         http("GET", &format!("{observe}/healthz"), None),
         (200, "ok\n".to_owned())
     );
+    let (status, readiness) = http("GET", &format!("{observe}/readyz"), None);
+    let readiness: Value = serde_json::from_str(&readiness).unwrap();
+    assert_eq!((status, &readiness["ready"]), (200, &Value::Bool(true)));
+    let of = |name: &str| {
+        let components = readiness["components"].as_array().unwrap();
+        components
+            .iter()
+            .find(|component| component["name"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(of("cluster")["ok"], true);
+    // The embedded engine has no files; that is shown, and the agent serves.
+    let translog = of("translog");
     assert_eq!(
-        http("GET", &format!("{observe}/readyz"), None),
-        (200, "ready\n".to_owned())
+        (&translog["ok"], &translog["needed"]),
+        (&Value::Bool(false), &Value::Bool(false))
     );
+    assert!(!translog["reason"].as_str().unwrap().is_empty());
     let (_, metrics) = http("GET", &format!("{observe}/metrics"), None);
     let left = metrics
         .lines()
@@ -174,7 +189,7 @@ fn a_leader_agent_whose_cluster_is_away_lives_and_says_that_it_is_not_ready() {
     assert_eq!(http("GET", &format!("{observe}/healthz"), None).0, 200);
     let (status, why) = http("GET", &format!("{observe}/readyz"), None);
     assert_eq!(status, 503);
-    assert!(why.contains(&away), "{why}");
+    assert!(why.contains(&away) && why.contains("\"ready\":false"), "{why}");
     leader.signal("TERM");
     assert_eq!(leader.end().code(), Some(0));
 }

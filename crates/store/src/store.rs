@@ -20,6 +20,9 @@ use crate::{keys, schema};
 /// Key of the follower's id under `meta`.
 const FOLLOWER_ID: &[u8] = b"follower_id";
 
+/// What [`Store::probe`] writes.
+const PROBE: &str = "probe";
+
 /// A follower agent's memory on disk. Clones share it; it closes, and its folder can be opened again, when the last of
 /// them and of their [`ShardStore`]s is dropped.
 #[derive(Clone)]
@@ -66,6 +69,17 @@ impl Store {
     /// `X-Opaque-Id`, so that a later process finds what an earlier one left running.
     pub fn follower_id(&self) -> &str {
         &self.follower_id
+    }
+
+    /// Whether the store takes writes, a full disk included: writes a key that means nothing. Synced.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn probe(&self) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.engine.family(Family::Meta)?, PROBE, []);
+        self.engine
+            .write_synced(batch, || "find out whether it takes writes".to_owned())
     }
 
     /// Keeps a definition in place of what was known of its index. Synced.

@@ -1,7 +1,8 @@
 //! What operators alert on has a name in the log.
 
 use serde_json::{Value, json};
-use slipstream_tests::agents::{Options, SOON};
+use slipstream_testkit::client::eventually;
+use slipstream_tests::agents::{ALIAS, Options, SOON};
 use slipstream_tests::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,6 +58,34 @@ async fn log_lines_carry_the_names_of_events() {
         .follower
         .event("leader_agent_unreachable", &unreachable)
         .await;
+    let gateway = agents.gateway.clone();
+    eventually(
+        "the leader's absence is shown, and takes nobody out of service",
+        SOON,
+        async || {
+            let (status, readiness) = gateway.get("/readyz").await;
+            assert_eq!((status, &readiness["ready"]), (200, &json!(true)), "{readiness}");
+            let of = |name: &str| {
+                let components = readiness["components"].as_array().into_iter().flatten();
+                components
+                    .into_iter()
+                    .find(|component| component["name"] == name)
+                    .cloned()
+            };
+            for name in ["store", "target", "certificate"] {
+                assert_eq!(
+                    of(name).map(|found| found["ok"].clone()),
+                    Some(json!(true)),
+                    "{readiness}"
+                );
+            }
+            match of(&format!("leader {ALIAS}")) {
+                Some(leader) if leader["ok"] == false && leader["reason"] != Value::Null => Ok(()),
+                _ => Err(readiness.to_string()),
+            }
+        },
+    )
+    .await;
     agents.leader.start();
     agents.follower.event("leader_agent_back", &[]).await;
     agents.follower.event("session_reconnected", &[]).await;

@@ -106,6 +106,11 @@ impl LeaderBook {
         }
     }
 
+    /// What leader agents are shown.
+    pub(crate) fn tls(&self) -> &ClientTls {
+        &self.tls
+    }
+
     /// All leaders; the configuration wins over what was registered under the same alias.
     pub(crate) fn all(&self) -> Leaders {
         let mut all = lock(&self.registered).clone();
@@ -166,6 +171,11 @@ impl LeaderLink {
     pub(crate) async fn connect(&self) -> Result<Connected, LeaderError> {
         let met = self.agents.meet(Asker::now()).await?;
         self.connected(met.first())
+    }
+
+    /// Whether any agent has said hello within the last [`UNHURRIED`], or does now.
+    pub(crate) async fn answers(&self) -> Result<(), LeaderError> {
+        self.agents.meet(Asker::within(UNHURRIED)).await.map(drop)
     }
 
     /// The agent that is to stream a shard of the leader's: one that reads the files of its primary if there is any,

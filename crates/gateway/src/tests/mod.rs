@@ -12,6 +12,7 @@ use slipstream_follower::{
     CertificateStatus, ControlError, IndexStatus, LagHistory, Leaders, RuleRequest, RuleStatus, ShardStatus,
     StartRequest, Surroundings, TargetStatus, Trend, VerifyStatus,
 };
+use slipstream_model::readiness::Component;
 use slipstream_model::settings::Settings;
 use slipstream_model::{IndexName, Phase, Reason};
 use tower::ServiceExt;
@@ -231,8 +232,11 @@ impl Control for Fake {
         Trend::default()
     }
 
-    async fn ready(&self) -> Result<(), String> {
-        Ok(())
+    async fn components(&self) -> Vec<Component> {
+        vec![
+            Component::needed("target", Ok(())),
+            Component::shown("leader conn1", Err("does not answer".to_owned())),
+        ]
     }
 }
 

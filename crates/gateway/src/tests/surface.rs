@@ -293,7 +293,12 @@ async fn machines_and_people_can_watch() {
     );
     assert_eq!(bench.send("GET", "/_slipstream/v1/indices/nope", "").await.0, 404);
     assert_eq!(bench.send("GET", "/", "").await.1["name"], "slipstream gateway");
-    assert_eq!(bench.raw(get("/readyz")).await.0, StatusCode::OK);
+    let (status, readiness) = bench.send("GET", "/readyz", "").await;
+    assert_eq!((status, &readiness["ready"]), (200, &json!(true)));
+    assert_eq!(
+        readiness["components"][1],
+        json!({"name": "leader conn1", "ok": false, "needed": false, "reason": "does not answer"})
+    );
     bench.shutdown.cancel();
     assert_eq!(bench.raw(get("/readyz")).await.0, StatusCode::SERVICE_UNAVAILABLE);
 }

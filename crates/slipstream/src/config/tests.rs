@@ -141,7 +141,7 @@ fn both_agents_are_told_where_traces_go() {
         ("http://collector", "is not an address"),
     ] {
         let error = folder.follower(FOLLOWER, &[("SLIPSTREAM_OBSERVE__OTLP_ENDPOINT", address)]);
-        let error = error.unwrap_err().to_string();
+        let error = error.unwrap_err();
         assert!(error.contains(said), "{address}: {error}");
     }
 }

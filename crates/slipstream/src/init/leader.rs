@@ -56,7 +56,15 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     let serving = leader.run(listener, tls.clone());
     let observing = async {
         if let Some(observer) = observer {
-            return observe::serve(observer, cluster.clone(), metrics, shutdown.clone()).await;
+            return observe::serve(
+                observer,
+                leader.clone(),
+                cluster.clone(),
+                tls.clone(),
+                metrics,
+                shutdown.clone(),
+            )
+            .await;
         }
         Ok(())
     };

@@ -1,34 +1,41 @@
 //! `[observe]` of a leader agent: alive, ready, metrics.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::Router;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::routing::get;
 use slipstream_cluster::Cluster;
-use slipstream_gateway::Metrics;
+use slipstream_gateway::{Metrics, readiness};
+use slipstream_leader::Leader;
+use slipstream_model::readiness::Component;
+use slipstream_wire::tls::ServerTls;
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::chain;
 
-/// How long the cluster may take to make the agent ready.
-const READY_WAIT: Duration = Duration::from_secs(5);
+/// How long a component may take to answer.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// How long requests under way may take at the end.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// Serves until `shutdown`. An agent is ready once its cluster has answered, until it is told to end.
+/// Serves until `shutdown`. An agent is ready while its cluster answers and its certificate is good, until it is told to end.
 pub(crate) async fn serve(
     listener: TcpListener,
+    leader: Leader,
     cluster: Cluster,
+    tls: ServerTls,
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let ending = shutdown.clone();
     let readyz = move || {
-        let (cluster, ending) = (cluster.clone(), ending.clone());
-        async move { ready(&cluster, &ending).await }
+        let (leader, cluster, ending) = (leader.clone(), cluster.clone(), ending.clone());
+        let expires_at = tls.expires_at();
+        async move { readiness(components(&leader, &cluster, expires_at), &ending).await }
     };
     let content = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     let router = Router::new()
@@ -46,14 +53,24 @@ pub(crate) async fn serve(
     }
 }
 
-async fn ready(cluster: &Cluster, ending: &CancellationToken) -> (StatusCode, String) {
-    let not = |why: String| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
-    if ending.is_cancelled() {
-        return not("ending".to_owned());
-    }
-    match tokio::time::timeout(READY_WAIT, cluster.identity()).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ready\n".to_owned()),
-        Ok(Err(error)) => not(chain(&error)),
-        Err(_) => not(format!("{} does not answer", cluster.url())),
-    }
+/// The cluster and the certificate, which are needed; and the fast path, which is shown.
+async fn components(leader: &Leader, cluster: &Cluster, expires_at: SystemTime) -> Vec<Component> {
+    let answers = timeout(PATIENCE, cluster.state_version());
+    let reads = timeout(PATIENCE, leader.check_translog());
+    let (answers, reads) = tokio::join!(answers, reads);
+    let answers = match answers {
+        Ok(answer) => answer.map(drop).map_err(|error| chain(&error)),
+        Err(_) => Err(format!("{} does not answer", cluster.url())),
+    };
+    let reads = reads.unwrap_or_else(|_| Err("the node does not tell where its files are".to_owned()));
+    let good = if expires_at > SystemTime::now() {
+        Ok(())
+    } else {
+        Err("has expired: put a new one in place and send SIGHUP".to_owned())
+    };
+    vec![
+        Component::needed("cluster", answers),
+        Component::needed("certificate", good),
+        Component::shown("translog", reads),
+    ]
 }
