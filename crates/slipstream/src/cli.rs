@@ -215,7 +215,7 @@ pub(crate) struct PauseArgs {
 pub(crate) struct StatusArgs {
     /// One following index, shard by shard; without it all
     pub(crate) index: Option<String>,
-    /// Look again every two seconds
+    /// Look again every two seconds: a live table on a terminal, a line an index and look elsewhere
     #[arg(long)]
     pub(crate) watch: bool,
     #[command(flatten)]

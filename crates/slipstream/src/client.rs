@@ -153,7 +153,7 @@ impl Gateway {
     }
 
     /// The address without credentials.
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let host = self.base.host_str().unwrap_or_default();
         let port = self
             .base

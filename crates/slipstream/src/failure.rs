@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(crate) use slipstream_model::words::chain;
 
@@ -66,14 +66,18 @@ impl Failure {
         }
     }
 
+    /// The same as an object.
+    pub(crate) fn object(&self) -> Value {
+        json!({"error": {"cause": self.cause, "remedy": self.remedy}, "exit_status": self.code})
+    }
+
     /// Prints it for people, or as an object, and gives the exit status.
     pub(crate) fn report(&self, as_json: bool) -> ExitCode {
         if as_json {
-            let object =
-                json!({"error": {"cause": self.cause, "remedy": self.remedy}, "exit_status": self.code});
-            output::aside(&object.to_string());
+            output::aside(&self.object().to_string());
         } else {
-            output::aside(&format!("error: {}", self.text()));
+            let error = output::red("error:", output::coloured_aside());
+            output::aside(&format!("{error} {}", self.text()));
         }
         ExitCode::from(self.code)
     }

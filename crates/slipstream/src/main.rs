@@ -19,12 +19,28 @@ use crate::cli::{Cli, Command};
 use crate::failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
     let json = cli.json;
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }
+}
+
+/// A command line that cannot be used, for people or as an object; or the help that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|argument| argument == "--json");
+    if json && error.use_stderr() {
+        let text = error.render().to_string();
+        let cause = text.lines().next().unwrap_or_default();
+        return Failure::usage(cause.trim_start_matches("error: "))
+            .advise("see `slipstream --help`")
+            .report(true);
+    }
+    error.exit()
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {

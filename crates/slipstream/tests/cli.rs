@@ -36,6 +36,19 @@ fn usage_errors_end_with_two_and_help_and_version_with_zero() {
 }
 
 #[test]
+fn usage_errors_are_objects_where_json_is_asked_for() {
+    for args in [&["status", "--nope", "--json"][..], &["--json", "start", "f1"]] {
+        let (code, stdout, stderr) = run(args);
+        let error: Value = serde_json::from_str(&stderr).unwrap();
+        assert_eq!(
+            (code, stdout.as_str(), &error["exit_status"]),
+            (Some(2), "", &Value::from(2))
+        );
+        assert!(!error["error"]["cause"].as_str().unwrap().is_empty(), "{error}");
+    }
+}
+
+#[test]
 fn completions_go_to_stdout() {
     let (code, stdout, stderr) = run(&["completions", "bash"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));

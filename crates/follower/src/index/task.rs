@@ -187,13 +187,13 @@ impl IndexTask {
         } = &self.definition;
         match (phase, by) {
             (Phase::Failed, _) => {
-                tracing::error!(event = event::INDEX_FAILED, %index, %reason, "the index has failed; resume it once the cause is mended");
+                tracing::error!(event = event::INDEX_FAILED, %index, %phase, %reason, "the index has failed; resume it once the cause is mended");
             }
             (Phase::Paused, By::Agent) => {
-                tracing::warn!(event = event::INDEX_PAUSED_BY_ITSELF, %index, %reason, "the index is held until an operator has judged");
+                tracing::warn!(event = event::INDEX_PAUSED_BY_ITSELF, %index, %phase, %reason, "the index is held until an operator has judged");
             }
             (Phase::Paused, By::Operator) => {
-                tracing::info!(event = event::INDEX_PAUSED, %index, %reason, "paused");
+                tracing::info!(event = event::INDEX_PAUSED, %index, %phase, %reason, "paused");
             }
             _ => tracing::info!(event = event::INDEX_STATE_CHANGED, %index, %phase, %reason, "state"),
         }

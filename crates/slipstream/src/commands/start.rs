@@ -7,8 +7,9 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::control::report;
+use super::status::copied;
 use crate::cli::StartArgs;
-use crate::client::{Gateway, Index, read};
+use crate::client::{Gateway, read};
 use crate::failure::Failure;
 
 /// How often `--wait` looks.
@@ -63,7 +64,7 @@ async fn wait(gateway: &Gateway, index: &str) -> Result<(), Failure> {
             )));
         };
         let state = read(&answer)?;
-        let (done, all) = progress(&state);
+        let (done, all) = copied(&state);
         bar.set_length(all);
         bar.set_position(done);
         match state.phase.as_str() {
@@ -82,32 +83,4 @@ async fn wait(gateway: &Gateway, index: &str) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
     Ok(())
-}
-
-/// Sequence numbers that the copy has behind it, and all that it has to read.
-fn progress(index: &Index) -> (u64, u64) {
-    let count = |seq_no: i64| u64::try_from(seq_no + 1).unwrap_or(0);
-    index.shards.iter().fold((0, 0), |(done, all), shard| {
-        let through = shard.bootstrap_through.unwrap_or(shard.scanned);
-        (done + count(shard.scanned.min(through)), all + count(through))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn progress_counts_sequence_numbers_over_all_shards() {
-        let shard = |scanned: i64, through: Option<i64>| {
-            json!({"shard": 0, "leader_checkpoint": 0, "follower_checkpoint": 0, "scanned": scanned,
-                   "bootstrap_through": through, "reader": null, "lag_seconds": 0.0, "operations_written": 0, "retries": 0})
-        };
-        let answer = json!({
-            "follower_index": "f", "leader_alias": "l", "leader_index": "i", "phase": "BOOTSTRAPPING", "reason": "",
-            "waiting_for": null, "warnings": [],
-            "shards": [shard(24, Some(99)), shard(-1, Some(-1)), shard(9, None)]
-        });
-        assert_eq!(progress(&read(&answer).unwrap()), (35, 110));
-    }
 }
