@@ -6,13 +6,14 @@
 
 use ring::digest::{Context, SHA256, digest};
 use slipstream_model::{
-    Change, Checkpoint, DocRef, GlobalCheckpoint, IndexName, Op, SeqRange, ShardId, Version,
+    Change, Checkpoint, DocRef, GlobalCheckpoint, HistoryUuid, IndexName, Op, SeqRange, ShardId, Version,
 };
 
 use crate::client::Cluster;
 use crate::error::{ErrorKind, Result};
 use crate::pages::PageQuery;
 use crate::searcher::Searcher;
+use crate::stats::ShardSeqStats;
 
 /// How many buckets ids are spread over.
 const BUCKETS: usize = 4096;
@@ -139,12 +140,50 @@ impl Cluster {
     ) -> Result<GlobalCheckpoint> {
         self.refresh(index).await?;
         let place = self.place(index, shard).await?;
-        let target = Searcher::new(index.clone(), shard, place.node);
+        let take = |op: &Op| {
+            if let Some(fingerprint) = Fingerprint::of(op) {
+                take(fingerprint);
+            }
+        };
+        self.read_through(index, shard, &place, place.max_seq_no, take)
+            .await?;
+        Ok(place.global_checkpoint)
+    }
+
+    /// Reads all documents of a shard once, after a refresh, as far as they are acknowledged, and hands each one's operation
+    /// to `take`. Returns the history that their sequence numbers belong to. A document whose newest state is not
+    /// acknowledged yet is left out.
+    ///
+    /// # Errors
+    /// As [`Cluster::fingerprints`].
+    pub async fn acknowledged_documents(
+        &self,
+        index: &IndexName,
+        shard: ShardId,
+        take: impl FnMut(&Op),
+    ) -> Result<HistoryUuid> {
+        // Asked before the refresh: what was acknowledged by then is final, and can be found after it.
+        let place = self.place(index, shard).await?;
+        self.refresh(index).await?;
+        self.read_through(index, shard, &place, place.global_checkpoint.0, take)
+            .await?;
+        Ok(place.history_uuid)
+    }
+
+    async fn read_through(
+        &self,
+        index: &IndexName,
+        shard: ShardId,
+        place: &ShardSeqStats,
+        through: Checkpoint,
+        mut take: impl FnMut(&Op),
+    ) -> Result<()> {
+        let target = Searcher::new(index.clone(), shard, place.node.clone());
         let (mut read, mut size) = (Checkpoint::NONE, PAGE);
-        while read < place.max_seq_no {
+        while read < through {
             let query = PageQuery {
                 target: &target,
-                range: SeqRange::new(read, place.max_seq_no),
+                range: SeqRange::new(read, through),
                 unbounded: false,
                 size,
                 max_bytes: if size == 1 { DOCUMENT_BYTES } else { PAGE_BYTES },
@@ -159,15 +198,15 @@ impl Cluster {
             };
             read = match page.ops.last() {
                 Some(last) if page.full => last.seq_no.as_checkpoint(),
-                _ => place.max_seq_no,
+                _ => through,
             };
             size = (size * 2).min(PAGE);
-            page.ops.iter().filter_map(Fingerprint::of).for_each(&mut take);
+            page.ops.iter().for_each(&mut take);
         }
-        Ok(place.global_checkpoint)
+        Ok(())
     }
 
-    async fn place(&self, index: &IndexName, shard: ShardId) -> Result<crate::stats::ShardSeqStats> {
+    async fn place(&self, index: &IndexName, shard: ShardId) -> Result<ShardSeqStats> {
         let mut stats = self.seq_stats(std::slice::from_ref(index)).await?;
         let place = stats
             .remove(index)

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slipstream_cluster::Cluster;
-use slipstream_model::{IndexName, Phase, Reason, event};
+use slipstream_model::{IndexName, Phase, Reason, ShardId, event};
 use slipstream_store::{Definition, LeaderAlias, Store};
 use slipstream_wire::tls::ClientTls;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -19,6 +19,7 @@ use crate::budget::Budget;
 use crate::control::{BLOCK_START, ControlError, IndexStatus, Leaders, StartRequest};
 use crate::index::{Command, IndexHandle, IndexTask, Sightings, TaskContext, Throttle, check, describe};
 use crate::leaders::{LeaderBook, LeaderError, LeaderLink};
+use crate::shard::Repair;
 use crate::{FollowerConfig, lock};
 
 /// How long a request waits for its index task; the task goes on all the same.
@@ -219,6 +220,12 @@ impl Agent {
     pub(crate) fn definition(&self, index: &IndexName) -> Option<Definition> {
         let handle = lock(&self.indices).get(index).cloned();
         handle.map(|handle| handle.definition())
+    }
+
+    /// Where repairs of a shard go; `None` while it does not run.
+    pub(crate) fn repairs(&self, index: &IndexName, shard: ShardId) -> Option<mpsc::Sender<Repair>> {
+        let handle = lock(&self.indices).get(index).cloned();
+        handle.and_then(|handle| handle.repairs(shard))
     }
 
     pub(crate) fn list(&self) -> Vec<IndexStatus> {

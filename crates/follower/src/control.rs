@@ -42,10 +42,21 @@ pub struct VerifyStatus {
     pub differences: Vec<Difference>,
     /// Whether there are more.
     pub more_differences: bool,
+    /// What was put right, where that was asked for; `differences` are what is left.
+    pub repaired: Option<RepairStatus>,
     /// Milliseconds since 1970 at which it was begun.
     pub started_at_millis: u64,
     /// How long it has taken so far, in milliseconds.
     pub took_millis: u64,
+}
+
+/// What a repair has done so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RepairStatus {
+    /// Documents of the leader's that were written again.
+    pub written: u64,
+    /// Documents that the leader does not have and that were deleted.
+    pub deleted: u64,
 }
 
 /// How a comparison stands.

@@ -38,8 +38,8 @@ use crate::overview::Overview;
 use crate::verify::Verifications;
 
 pub use control::{
-    ControlError, Difference, DifferenceKind, FailedStart, FilesStatus, IndexStatus, Leaders, RuleRequest,
-    RuleStatus, ShardStatus, StartRequest, VerifyOutcome, VerifyStatus,
+    ControlError, Difference, DifferenceKind, FailedStart, FilesStatus, IndexStatus, Leaders, RepairStatus,
+    RuleRequest, RuleStatus, ShardStatus, StartRequest, VerifyOutcome, VerifyStatus,
 };
 pub use overview::{
     AgentStatus, CertificateStatus, ClusterStatus, LagHistory, LeaderStatus, Surroundings, TargetStatus,
@@ -157,9 +157,10 @@ impl Follower {
         self.agent.switches()
     }
 
-    /// Begins to compare an index with its leader's, document by document, unless that is being done already.
-    pub fn verify(&self, index: &IndexName) -> Result<(), ControlError> {
-        self.verifications.begin(index)
+    /// Begins to compare an index with its leader's, document by document, unless that is being done already. With `repair`,
+    /// documents that differ are fetched and written again, and those that the leader does not have are deleted.
+    pub fn verify(&self, index: &IndexName, repair: bool) -> Result<(), ControlError> {
+        self.verifications.begin(index, repair)
     }
 
     /// What the last comparison of an index since the agent started has found.

@@ -24,6 +24,9 @@ pub const VERSION_RESTARTS_TOTAL: &str = "slipstream_version_restarts_total";
 /// Times that the leader held documents which reading had missed, each followed by a reconciliation.
 pub const DIVERGENCE_TOTAL: &str = "slipstream_divergence_total";
 
+/// Documents that a repair has put right; label `kind` (`written`, `deleted`).
+pub const REPAIRED_TOTAL: &str = "slipstream_repaired_total";
+
 /// Starts by auto-follow rules; labels `leader`, `rule`, `outcome` (`started`, `failed`).
 pub const AUTOFOLLOW_STARTS_TOTAL: &str = "slipstream_autofollow_starts_total";
 /// Indices that a rule takes and could not start; labels `leader`, `rule`.
@@ -59,6 +62,7 @@ pub fn describe() {
         DIVERGENCE_TOTAL,
         "Times that the leader held documents which reading had missed"
     );
+    describe_counter!(REPAIRED_TOTAL, "Documents that repairs have put right, by kind");
     describe_counter!(AUTOFOLLOW_STARTS_TOTAL, "Starts by auto-follow rules, by outcome");
     describe_gauge!(
         AUTOFOLLOW_FAILED_INDICES,
@@ -90,6 +94,11 @@ pub(crate) fn version_restarts(documents: usize) {
 
 pub(crate) fn divergence() {
     counter!(DIVERGENCE_TOTAL).increment(1);
+}
+
+pub(crate) fn repaired(written: u64, deleted: u64) {
+    counter!(REPAIRED_TOTAL, "kind" => "written").increment(written);
+    counter!(REPAIRED_TOTAL, "kind" => "deleted").increment(deleted);
 }
 
 pub(crate) fn received(wire: u64, block: u64) {

@@ -106,6 +106,21 @@ impl Object {
         }
     }
 
+    /// Takes a field of `true` or `false` out; `null` counts as absent.
+    pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
+        match self.take(name) {
+            None
+            | Some(Field {
+                value: Value::Null, ..
+            }) => Ok(None),
+            Some(Field {
+                value: Value::Bool(flag),
+                ..
+            }) => Ok(Some(flag)),
+            Some(field) => Err(self.wrong(&field)),
+        }
+    }
+
     /// Takes an object field out; `null` counts as absent.
     pub(crate) fn object(&mut self, name: &str) -> Result<Option<serde_json::Map<String, Value>>, ApiError> {
         match self.take(name) {

@@ -34,8 +34,8 @@ pub trait Control: Send + Sync + 'static {
     async fn set_switches(&self, switches: Vec<(String, Option<String>)>) -> Result<(), ControlError>;
     /// All that are kept.
     fn switches(&self) -> BTreeMap<String, String>;
-    /// Begins a comparison.
-    fn verify(&self, index: &IndexName) -> Result<(), ControlError>;
+    /// Begins a comparison; with `repair`, what differs is put right.
+    fn verify(&self, index: &IndexName, repair: bool) -> Result<(), ControlError>;
     /// The last one.
     fn verified(&self, index: &IndexName) -> Option<VerifyStatus>;
     /// Where one index stands; `None` if it does not follow.
@@ -100,8 +100,8 @@ impl Control for Follower {
         Follower::switches(self)
     }
 
-    fn verify(&self, index: &IndexName) -> Result<(), ControlError> {
-        Follower::verify(self, index)
+    fn verify(&self, index: &IndexName, repair: bool) -> Result<(), ControlError> {
+        Follower::verify(self, index, repair)
     }
 
     fn verified(&self, index: &IndexName) -> Option<VerifyStatus> {

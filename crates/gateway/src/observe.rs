@@ -13,7 +13,8 @@ use slipstream_model::readiness::{Component, Readiness};
 use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
-use crate::calls::{acknowledged, nothing};
+use crate::body::Object;
+use crate::calls::acknowledged;
 use crate::error::ApiError;
 use crate::params::Params;
 
@@ -81,7 +82,8 @@ pub(crate) async fn index(
     }
 }
 
-/// `POST /_slipstream/v1/indices/{index}/verify`: begins a comparison with the leader.
+/// `POST /_slipstream/v1/indices/{index}/verify`: begins a comparison with the leader; `{"repair": true}` puts right
+/// what differs.
 pub(crate) async fn verify(
     State(gateway): State<Arc<Gateway>>,
     Path(index): Path<String>,
@@ -89,8 +91,11 @@ pub(crate) async fn verify(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    nothing(&uri, &headers, body, "VerifyRequestParser").await?;
-    gateway.control.verify(&IndexName::new(index))?;
+    Params::of(&uri, &[])?;
+    let mut body = Object::read(&headers, body, "VerifyRequestParser").await?;
+    let repair = body.flag("repair")?.unwrap_or(false);
+    body.finish()?;
+    gateway.control.verify(&IndexName::new(index), repair)?;
     Ok(acknowledged())
 }
 

@@ -71,6 +71,8 @@ pub const DIVERGENCE_FOUND: &str = "divergence_found";
 pub const VERIFY_EQUAL: &str = "verify_equal";
 /// A comparison found documents that differ.
 pub const VERIFY_DIFFERENT: &str = "verify_different";
+/// A comparison put right what differed.
+pub const VERIFY_REPAIRED: &str = "verify_repaired";
 /// A comparison came to no result.
 pub const VERIFY_UNTOLD: &str = "verify_untold";
 

@@ -57,7 +57,7 @@ pub(crate) enum Command {
     /// Show where indices stand
     Status(StatusArgs),
     /// Compare a following index with its leader's: exit status 0 equal, 1 different, 2 could not tell
-    Verify(IndexArgs),
+    Verify(VerifyArgs),
     /// Follow a leader's indices by their names
     #[command(subcommand)]
     Autofollow(AutofollowCommand),
@@ -196,6 +196,17 @@ pub(crate) struct AddRuleArgs {
 pub(crate) struct IndexArgs {
     /// The following index
     pub(crate) index: String,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The following index
+    pub(crate) index: String,
+    /// Put right what differs: write the leader's documents again, delete those that it does not have
+    #[arg(long)]
+    pub(crate) repair: bool,
     #[command(flatten)]
     pub(crate) gateway: GatewayArgs,
 }

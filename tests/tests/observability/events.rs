@@ -105,7 +105,7 @@ async fn log_lines_carry_the_names_of_events() {
     agents.wait_for_status("f", "PAUSED", SOON).await;
     let held = agents
         .follower
-        .event("index_paused_by_itself", &[of_f.clone()])
+        .event("index_paused_by_itself", std::slice::from_ref(&of_f))
         .await;
     assert_eq!(held["level"], "WARN", "{held}");
     agents.command("f", "_stop").await;

@@ -31,7 +31,7 @@ impl Lane {
             if deleted.is_none_or(|at| at.elapsed() > DELETE_AGAIN) {
                 let deletes = writes.iter().map(|w| match w {
                     Write::Op(op) => Write::Gone(op.seq_no, op.doc.clone()),
-                    gone @ Write::Gone(..) => gone.clone(),
+                    delete @ (Write::Gone(..) | Write::Foreign(_)) => delete.clone(),
                 });
                 self.until_applied(deletes.collect()).await?;
                 deleted = Some(Instant::now());

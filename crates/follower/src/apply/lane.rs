@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_cluster::{Cluster, ErrorKind, ItemOutcome, RetryReason, fits_bulk};
-use slipstream_model::{Change, IndexName, ShardKey, event};
+use slipstream_model::{Change, IndexName, SeqNo, ShardKey, event};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument;
@@ -179,12 +179,9 @@ impl Lane {
     }
 
     pub(super) fn rejected(&self, write: &Write, reason: String) -> ApplyError {
-        let seq_no = match write {
-            Write::Op(op) => op.seq_no,
-            Write::Gone(seq_no, _) => *seq_no,
-        };
+        let seq_no = write.seq_no();
         let id = write.doc().id.as_str();
-        tracing::error!(event = event::BULK_REJECTED, shard = %self.context.shard, id, %seq_no, reason, "the target rejected a document");
+        tracing::error!(event = event::BULK_REJECTED, shard = %self.context.shard, id, seq_no = seq_no.map(SeqNo::get), reason, "the target rejected a document");
         ApplyError::Rejected {
             shard: self.context.shard.clone(),
             id: id.to_owned(),
@@ -263,6 +260,6 @@ impl Lane {
 fn needs_own_request(write: &Write) -> bool {
     match write {
         Write::Op(op) => matches!(&op.change, Change::Index { source } if !fits_bulk(source)),
-        Write::Gone(..) => false,
+        Write::Gone(..) | Write::Foreign(_) => false,
     }
 }

@@ -28,20 +28,22 @@ pub(crate) enum Write {
     Op(Op),
     /// A document that the search for deletes found gone; it was last seen at this sequence number.
     Gone(SeqNo, DocRef),
+    /// A document that the target has and the leader never had under this id, as far as is known here.
+    Foreign(DocRef),
 }
 
 impl Write {
     pub(crate) fn doc(&self) -> &DocRef {
         match self {
             Write::Op(op) => &op.doc,
-            Write::Gone(_, doc) => doc,
+            Write::Gone(_, doc) | Write::Foreign(doc) => doc,
         }
     }
 
     pub(crate) fn weight(&self) -> usize {
         match self {
             Write::Op(op) => op.weight(),
-            Write::Gone(_, doc) => doc.id.len() + 64,
+            Write::Gone(_, doc) | Write::Foreign(doc) => doc.id.len() + 64,
         }
     }
 
@@ -49,7 +51,16 @@ impl Write {
         match self {
             Write::Op(op) if matches!(op.change, Change::Index { .. }) => BulkItem::Index { op },
             Write::Op(op) => BulkItem::Delete { doc: &op.doc },
-            Write::Gone(_, doc) => BulkItem::Delete { doc },
+            Write::Gone(_, doc) | Write::Foreign(doc) => BulkItem::Delete { doc },
+        }
+    }
+
+    /// The sequence number of its operation, if it has one.
+    pub(crate) fn seq_no(&self) -> Option<SeqNo> {
+        match self {
+            Write::Op(op) => Some(op.seq_no),
+            Write::Gone(seq_no, _) => Some(*seq_no),
+            Write::Foreign(_) => None,
         }
     }
 
@@ -61,20 +72,29 @@ impl Write {
     }
 }
 
+/// An operation's place, in words.
+fn place(seq_no: Option<SeqNo>) -> String {
+    seq_no.map_or_else(
+        || "not the leader's".to_owned(),
+        |seq_no| format!("seq_no {seq_no}"),
+    )
+}
+
 /// Why applying cannot go on by itself.
 #[derive(Debug, Error)]
 pub(crate) enum ApplyError {
     /// The target will not have this document, now or later.
     #[error(
-        "the target rejected document [{id}] of {shard} (seq_no {seq_no}), mend the cause and resume: {reason}"
+        "the target rejected document [{id}] of {shard} ({}), mend the cause and resume: {reason}",
+        place(*.seq_no)
     )]
     Rejected {
         /// The shard.
         shard: ShardKey,
         /// The document.
         id: String,
-        /// Its operation.
-        seq_no: SeqNo,
+        /// Its operation, if it has one.
+        seq_no: Option<SeqNo>,
         /// What the target said.
         reason: String,
     },

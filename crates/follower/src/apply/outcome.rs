@@ -78,10 +78,7 @@ mod tests {
     }
 
     fn seq(write: &Write) -> u64 {
-        match write {
-            Write::Op(op) => op.seq_no.get(),
-            Write::Gone(seq, _) => seq.get(),
-        }
+        write.seq_no().unwrap().get()
     }
 
     proptest! {

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use slipstream_model::Reason;
 use slipstream_model::settings::Settings;
+use slipstream_model::{Reason, ShardId};
 use slipstream_store::Definition;
 use tokio::sync::{mpsc, oneshot};
 
@@ -11,6 +11,7 @@ use super::metadata::MetadataSync;
 use super::restore::Progress;
 use crate::control::{ControlError, IndexStatus};
 use crate::lock;
+use crate::shard::Repair;
 use crate::status::ShardCell;
 
 /// What an operator asks of a running task; the answer comes when it is done.
@@ -44,12 +45,21 @@ pub(super) struct Live {
     pub(super) waiting_for: Option<String>,
     /// While the leader's files are being copied and restored.
     pub(super) files: Option<Arc<Progress>>,
+    /// Where repairs of the shards go, in their order.
+    pub(super) repairs: Vec<mpsc::Sender<Repair>>,
 }
 
 impl IndexHandle {
     /// What it was asked to follow.
     pub(crate) fn definition(&self) -> Definition {
         lock(&self.view.definition).clone()
+    }
+
+    /// Where repairs of a shard go; `None` while it does not run.
+    pub(crate) fn repairs(&self, shard: ShardId) -> Option<mpsc::Sender<Repair>> {
+        let live = lock(&self.view.live);
+        let sender = live.repairs.get(shard.0 as usize)?;
+        (!sender.is_closed()).then(|| sender.clone())
     }
 
     /// Where the index stands.

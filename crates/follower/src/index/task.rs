@@ -32,7 +32,7 @@ use crate::control::ControlError;
 use crate::leaders::LeaderBook;
 use crate::lock;
 use crate::metrics;
-use crate::shard::{self, ShardContext, ShardFailure};
+use crate::shard::{self, Repair, ShardContext, ShardFailure};
 use crate::status::ShardCell;
 
 /// What all index tasks share.
@@ -329,7 +329,9 @@ impl IndexTask {
         let cells: Vec<Arc<ShardCell>> = (0..self.definition.shards)
             .map(|n| Arc::new(ShardCell::new(self.key(n))))
             .collect();
+        let (repairs, mut taken): (Vec<_>, Vec<_>) = cells.iter().map(|_| mpsc::channel(1)).unzip();
         *lock(&self.view.live) = Live {
+            repairs,
             shards: cells.clone(),
             metadata: Some(Arc::clone(&metadata)),
             waiting_for: None,
@@ -342,8 +344,8 @@ impl IndexTask {
         bootstrapped.notify_one();
         let mut sessions = JoinSet::new();
         let mut contexts = Vec::new();
-        for (number, cell) in cells.iter().enumerate() {
-            let context = self.shard(number as u32, cell, &metadata, &bootstrapped);
+        for (number, (cell, repairs)) in cells.iter().zip(taken.drain(..)).enumerate() {
+            let context = self.shard(number as u32, cell, &metadata, &bootstrapped, repairs);
             contexts.push(Arc::clone(&context));
             sessions.spawn(run_shard(context, cancel.clone()));
         }
@@ -445,6 +447,7 @@ impl IndexTask {
         cell: &Arc<ShardCell>,
         metadata: &Arc<MetadataSync>,
         bootstrapped: &Arc<Notify>,
+        repairs: mpsc::Receiver<Repair>,
     ) -> Arc<ShardContext> {
         let key = self.key(number);
         let index = self.definition.follower_index.clone();
@@ -471,6 +474,7 @@ impl IndexTask {
             refresh_millis: self.context.refresh_millis,
             status: Arc::clone(cell),
             bootstrapped: Arc::clone(bootstrapped),
+            repairs: tokio::sync::Mutex::new(repairs),
             origin: Origin::of(&self.bootstrap),
             key,
         })

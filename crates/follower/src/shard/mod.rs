@@ -8,6 +8,8 @@ mod deletes;
 mod ledger;
 mod session;
 
+pub(crate) use session::{Repair, Repaired};
+
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use slipstream_store::{ShardStore, StoreError};
 use slipstream_trace::Origin;
 use slipstream_wire::cause;
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -48,6 +51,8 @@ pub(crate) struct ShardContext {
     pub(crate) status: Arc<ShardCell>,
     /// Told when the leader's contents at the start have been copied.
     pub(crate) bootstrapped: Arc<tokio::sync::Notify>,
+    /// What a comparison wants written again; taken by the session that has a stream.
+    pub(crate) repairs: tokio::sync::Mutex<mpsc::Receiver<Repair>>,
     /// What the first stream belongs to; later ones are traces of their own.
     pub(crate) origin: Origin,
 }

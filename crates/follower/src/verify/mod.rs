@@ -6,9 +6,12 @@
 //! two states are found again. What has changed meanwhile is looked at again, a few times; if it goes on changing, the
 //! document is left out: it cannot be told and is not wrong.
 //!
-//! Costs both clusters one reading of the index, and another where something differed. One comparison an index at a
+//! With a repair, what differs is put right ([`repair`]) and compared again; the result is what is left then.
+//!
+//! Costs both clusters one reading of the index, and another where something differed, and a repair one of the leader. One comparison an index at a
 //! time; the last result stays until the agent ends.
 
+mod repair;
 mod shard;
 
 use std::collections::BTreeMap;
@@ -19,11 +22,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use self::shard::{Verdict, compare};
+use self::shard::{Sides, compare, difference};
 use crate::agent::{Agent, now_millis};
-use crate::control::{ControlError, VerifyOutcome, VerifyStatus};
+use crate::control::{ControlError, RepairStatus, VerifyOutcome, VerifyStatus};
 use crate::lock;
 
+/// How often what differs in a shard is put right and compared again: a part at a time where much differs.
+const REPAIRS: u32 = 10;
 /// Differences that are kept to be shown.
 const SHOWN: usize = 1_000;
 
@@ -50,15 +55,21 @@ impl Verifications {
         }
     }
 
-    /// Begins a comparison, unless one is under way.
-    pub(crate) fn begin(&self, index: &IndexName) -> Result<(), ControlError> {
+    /// Begins a comparison, unless one is under way; with `repair`, what differs is put right.
+    pub(crate) fn begin(&self, index: &IndexName, repair: bool) -> Result<(), ControlError> {
         let following = self.agent.status(index);
         let following = following.ok_or_else(|| ControlError::NotReplicating(index.clone()))?;
         let mut known = lock(&self.known);
         if let Some(record) = known.get(index)
             && lock(record).status.outcome == VerifyOutcome::Running
         {
-            return Ok(());
+            return if repair {
+                Err(ControlError::Invalid(format!(
+                    "[{index}] is being compared already: ask for the repair once that has ended"
+                )))
+            } else {
+                Ok(())
+            };
         }
         let record = Arc::new(Mutex::new(Record {
             status: VerifyStatus {
@@ -70,6 +81,7 @@ impl Verifications {
                 documents: 0,
                 differences: Vec::new(),
                 more_differences: false,
+                repaired: repair.then(RepairStatus::default),
                 started_at_millis: now_millis(),
                 took_millis: 0,
             },
@@ -80,7 +92,7 @@ impl Verifications {
         let (agent, index, shutdown) = (Arc::clone(&self.agent), index.clone(), self.shutdown.clone());
         self.tasks.spawn(async move {
             let outcome = tokio::select! {
-                outcome = work(&agent, &index, &record) => outcome,
+                outcome = work(&agent, &index, &record, repair) => outcome,
                 () = shutdown.cancelled() => Err("the agent is ending".to_owned()),
             };
             let mut record = lock(&record);
@@ -114,6 +126,12 @@ impl Verifications {
 }
 
 fn tell(found: &VerifyStatus, reason: Option<&str>) {
+    if let Some(RepairStatus { written, deleted }) = found.repaired
+        && written + deleted > 0
+    {
+        let index = &found.follower_index;
+        tracing::warn!(event = event::VERIFY_REPAIRED, %index, written, deleted, "put right what differed from the leader");
+    }
     let (index, documents, differences) = (&found.follower_index, found.documents, found.differences.len());
     match found.outcome {
         VerifyOutcome::Different => {
@@ -129,23 +147,33 @@ fn tell(found: &VerifyStatus, reason: Option<&str>) {
 }
 
 /// Compares shard after shard. The error says why it cannot be told.
-async fn work(agent: &Agent, index: &IndexName, record: &Mutex<Record>) -> Result<(), String> {
+async fn work(agent: &Agent, index: &IndexName, record: &Mutex<Record>, repair: bool) -> Result<(), String> {
     let definition = agent
         .definition(index)
         .ok_or_else(|| format!("[{index}] does not follow any more"))?;
     lock(record).status.shards = definition.shards;
     for number in 0..definition.shards {
-        let Verdict {
-            documents,
-            differences,
-            more,
-        } = compare(agent, &definition, ShardId(number)).await?;
+        let shard = ShardId(number);
+        let sides = Sides::new(agent, &definition, shard).await?;
+        let mut found = compare(&sides).await?;
+        for _ in 0..REPAIRS {
+            if !repair || found.settled.is_empty() {
+                break;
+            }
+            let done = sides.repair(found.settled).await?;
+            if let Some(repaired) = &mut lock(record).status.repaired {
+                repaired.written += done.written;
+                repaired.deleted += done.deleted;
+            }
+            found = compare(&sides).await?;
+        }
         let status = &mut lock(record).status;
         status.shards_done += 1;
-        status.documents += documents;
+        status.documents += found.documents;
         let room = SHOWN.saturating_sub(status.differences.len());
-        status.more_differences |= more || differences.len() > room;
-        status.differences.extend(differences.into_iter().take(room));
+        status.more_differences |= found.more || found.settled.len() > room;
+        let differences = found.settled.iter().map(|(id, pair)| difference(shard, id, pair));
+        status.differences.extend(differences.take(room));
     }
     Ok(())
 }

@@ -26,22 +26,21 @@ const CATCH_UP_LOOK: Duration = Duration::from_millis(100);
 pub(super) struct Verdict {
     /// Documents that the leader holds.
     pub(super) documents: u64,
-    pub(super) differences: Vec<Difference>,
+    /// Documents that differ, and went on doing so.
+    pub(super) settled: Settled,
     /// Whether there are differences that were not listed.
     pub(super) more: bool,
 }
 
-/// A document as both sides have it.
+/// A document as both sides have it: the leader, the follower.
 type Pair = (Option<Fingerprint>, Option<Fingerprint>);
 
+/// Documents by id.
+pub(super) type Settled = BTreeMap<String, Pair>;
+
 /// Compares one shard. The error says why it cannot be told.
-pub(super) async fn compare(
-    agent: &Agent,
-    definition: &Definition,
-    shard: ShardId,
-) -> Result<Verdict, String> {
-    let sides = Sides::new(agent, definition, shard).await?;
-    let mut suspects: BTreeMap<String, Pair> = BTreeMap::new();
+pub(super) async fn compare(sides: &Sides<'_>) -> Result<Verdict, String> {
+    let mut suspects = Settled::new();
     for round in 0..ROUNDS {
         let (leader, follower, acknowledged) = sides.digests().await?;
         let documents = leader.documents();
@@ -49,31 +48,28 @@ pub(super) async fn compare(
         if buckets.is_empty() {
             return Ok(Verdict {
                 documents,
-                differences: Vec::new(),
+                settled: Settled::new(),
                 more: false,
             });
         }
         let found = sides.differing(&buckets).await?;
         // The same two states again, with the follower caught up in between: that stays.
-        let settled: Vec<Difference> = found
-            .iter()
-            .filter(|(id, pair)| suspects.get(*id) == Some(*pair))
-            .map(|(id, pair)| difference(shard, id, pair))
-            .collect();
+        let mut settled = found.clone();
+        settled.retain(|id, pair| suspects.get(id) == Some(pair));
         let changing = found.len() - settled.len();
         if round > 0 && (changing == 0 || round + 1 == ROUNDS) {
             return Ok(Verdict {
                 documents,
                 more: more && !settled.is_empty(),
-                differences: settled,
+                settled,
             });
         }
         suspects = found;
         sides.catch_up(acknowledged).await?;
     }
     Err(format!(
-        "[{}]{shard:?} was never looked at",
-        definition.follower_index
+        "[{}][{}] was never looked at",
+        sides.definition.follower_index, sides.shard
     ))
 }
 
@@ -94,7 +90,7 @@ fn portion(differing: Vec<(usize, u64)>) -> (Vec<u32>, bool) {
     (taken, more)
 }
 
-fn difference(shard: ShardId, id: &str, (leader, follower): &Pair) -> Difference {
+pub(super) fn difference(shard: ShardId, id: &str, (leader, follower): &Pair) -> Difference {
     Difference {
         shard: shard.0,
         id: id.to_owned(),
@@ -109,15 +105,19 @@ fn difference(shard: ShardId, id: &str, (leader, follower): &Pair) -> Difference
 }
 
 /// Both sides of a shard.
-struct Sides<'a> {
-    agent: &'a Agent,
-    definition: &'a Definition,
-    shard: ShardId,
-    leader: ContentsClient<AgentChannel>,
+pub(super) struct Sides<'a> {
+    pub(super) agent: &'a Agent,
+    pub(super) definition: &'a Definition,
+    pub(super) shard: ShardId,
+    pub(super) leader: ContentsClient<AgentChannel>,
 }
 
 impl<'a> Sides<'a> {
-    async fn new(agent: &'a Agent, definition: &'a Definition, shard: ShardId) -> Result<Sides<'a>, String> {
+    pub(super) async fn new(
+        agent: &'a Agent,
+        definition: &'a Definition,
+        shard: ShardId,
+    ) -> Result<Sides<'a>, String> {
         let link = agent
             .leader(&definition.leader_alias)
             .map_err(|e| crate::chain(&e))?;
@@ -130,7 +130,7 @@ impl<'a> Sides<'a> {
         })
     }
 
-    fn request(&self) -> v1::DigestRequest {
+    pub(super) fn request(&self) -> v1::DigestRequest {
         let uuid = self.definition.leader_index_uuid.as_ref();
         v1::DigestRequest {
             index: self.definition.leader_index.to_string(),
@@ -160,7 +160,7 @@ impl<'a> Sides<'a> {
     }
 
     /// The documents of these buckets that differ.
-    async fn differing(&self, buckets: &[u32]) -> Result<BTreeMap<String, Pair>, String> {
+    async fn differing(&self, buckets: &[u32]) -> Result<Settled, String> {
         let mut client = self.leader.clone();
         let request = v1::FingerprintsRequest {
             of: Some(self.request()),
@@ -168,7 +168,7 @@ impl<'a> Sides<'a> {
         };
         let leader = async { client.list(request).await.map_err(|s| refused(&s)) };
         let wanted: HashSet<usize> = buckets.iter().map(|bucket| *bucket as usize).collect();
-        let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
+        let mut pairs = Settled::new();
         let read = self.read(|document| {
             if wanted.contains(&document.bucket()) {
                 let id = document.doc.id.clone();
@@ -228,10 +228,10 @@ impl<'a> Sides<'a> {
     }
 }
 
-fn refused(status: &tonic::Status) -> String {
+pub(super) fn refused(status: &tonic::Status) -> String {
     match status.code() {
         tonic::Code::Unimplemented => {
-            "the leader agent is of an earlier release that cannot compare: upgrade it".to_owned()
+            "the leader agent is of an earlier release that cannot compare or repair: upgrade it".to_owned()
         }
         _ => format!("the leader agent: {}", status.message()),
     }

@@ -165,9 +165,9 @@ impl Control for Fake {
         self.switches.lock().unwrap().clone()
     }
 
-    fn verify(&self, index: &IndexName) -> Result<(), ControlError> {
+    fn verify(&self, index: &IndexName, repair: bool) -> Result<(), ControlError> {
         Fake::known(index)?;
-        self.note(format!("verify {index}"));
+        self.note(format!("verify {index} repair={repair}"));
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! `slipstream verify`: a comparison begun over the gateway, watched until it ends.
+//! `slipstream verify`: a comparison begun over the gateway, watched until it ends; with `--repair`, what differs is put
+//! right by the agent.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::control::report;
-use crate::cli::IndexArgs;
+use crate::cli::VerifyArgs;
 use crate::client::{Gateway, read};
 use crate::failure::Failure;
 
@@ -27,7 +28,14 @@ struct Verification {
     documents: u64,
     differences: Vec<Difference>,
     more_differences: bool,
+    repaired: Option<Repaired>,
     took_millis: u64,
+}
+
+#[derive(Debug, Deserialize)]
+struct Repaired {
+    written: u64,
+    deleted: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,7 +48,7 @@ struct Difference {
 }
 
 /// Compares an index.
-pub(crate) async fn run(args: &IndexArgs, as_json: bool) -> Result<(), Failure> {
+pub(crate) async fn run(args: &VerifyArgs, as_json: bool) -> Result<(), Failure> {
     // "Different" has a status of its own, so whatever keeps the answer away counts as "could not tell".
     let (answer, found) = compare(args).await.map_err(Failure::untold)?;
     report(as_json, &answer, &found.in_words(&args.index));
@@ -48,22 +56,29 @@ pub(crate) async fn run(args: &IndexArgs, as_json: bool) -> Result<(), Failure> 
         "equal" => Ok(()),
         "different" => Err(
             Failure::failed(format!("{} differs from its leader", args.index)).advise(
-                "look for writes that went to the target directly; stop, delete and start again to copy anew",
+                if args.repair {
+                    "what is left changes all the time or is too much: look at its status, or stop, delete and start again"
+                } else {
+                    "look for writes that went to the target directly, then put it right: slipstream verify --repair"
+                },
             ),
         ),
         _ => Err(Failure::failed(format!("it could not be told whether {} is equal", args.index)).untold()),
     }
 }
 
-async fn compare(args: &IndexArgs) -> Result<(Value, Verification), Failure> {
+async fn compare(args: &VerifyArgs) -> Result<(Value, Verification), Failure> {
     let gateway = Gateway::at(&args.gateway.gateway)?;
     let segments = ["_slipstream", "v1", "indices", &args.index, "verify"];
-    gateway.call(Method::POST, &segments, Some(&json!({}))).await?;
+    gateway
+        .call(Method::POST, &segments, Some(&json!({ "repair": args.repair })))
+        .await?;
     let bar = ProgressBar::new(0).with_style(
         ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} shards, {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    bar.set_message(format!("comparing {}", args.index));
+    let doing = if args.repair { "repairing" } else { "comparing" };
+    bar.set_message(format!("{doing} {}", args.index));
     loop {
         let answer = gateway.call(Method::GET, &segments, None).await?;
         let found: Verification = read(&answer)?;
@@ -79,6 +94,16 @@ async fn compare(args: &IndexArgs) -> Result<(Value, Verification), Failure> {
 
 impl Verification {
     fn in_words(&self, index: &str) -> String {
+        let found = self.found_in_words(index);
+        match &self.repaired {
+            Some(Repaired { written, deleted }) => {
+                format!("{written} documents written again, {deleted} deleted\n{found}")
+            }
+            None => found,
+        }
+    }
+
+    fn found_in_words(&self, index: &str) -> String {
         let seconds = Duration::from_millis(self.took_millis).as_secs_f64();
         match self.outcome.as_str() {
             "equal" => format!(
@@ -126,7 +151,7 @@ mod tests {
     fn outcomes_are_told_in_a_line_and_differences_in_one_each() {
         let found = |outcome: &str, differences: Value| {
             let answer = json!({"outcome": outcome, "reason": null, "shards_done": 1, "shards": 1, "documents": 7,
-                "differences": differences, "more_differences": false, "took_millis": 1_230});
+                "differences": differences, "more_differences": false, "repaired": null, "took_millis": 1_230});
             Verification::deserialize(&answer).unwrap().in_words("f")
         };
         assert_eq!(

@@ -43,6 +43,7 @@ impl Session<'_> {
         let ops = self.account_for(remembered?);
         self.dispatch(ops.into_iter().map(Write::Op).collect(), bytes, applied, cancel)
             .await
+            .map(drop)
     }
 
     /// Brings the target's metadata up to date before anything that needs it is written (I7).
@@ -73,7 +74,7 @@ impl Session<'_> {
     }
 
     /// Keeps the counts of known documents in step with what was remembered.
-    fn account_for(&mut self, remembered: Remembered) -> Vec<Op> {
+    pub(super) fn account_for(&mut self, remembered: Remembered) -> Vec<Op> {
         if self.progress.reconciling {
             self.buckets = None;
         } else if let Some(buckets) = &mut self.buckets {
@@ -87,14 +88,15 @@ impl Session<'_> {
         remembered.ops
     }
 
-    /// Hands writes to the lanes. While a lane is full, what the lanes finish is taken in.
+    /// Hands writes to the lanes, and gives the number under which the ledger has them, if there are any. While a lane is
+    /// full, what the lanes finish is taken in.
     pub(super) async fn dispatch(
         &mut self,
         writes: Vec<Write>,
         bytes: u64,
         applied: &mut mpsc::Receiver<Applied>,
         cancel: &CancellationToken,
-    ) -> Result<(), End> {
+    ) -> Result<Option<u64>, End> {
         let mut portions: BTreeMap<usize, Vec<Write>> = BTreeMap::new();
         let (mut indexed, mut forget) = (0, Vec::new());
         for write in writes {
@@ -109,6 +111,7 @@ impl Session<'_> {
                     forget.push((*seq_no, doc.id.clone()));
                 }
                 Write::Op(_) => indexed += 1,
+                Write::Foreign(_) => {}
             }
             portions
                 .entry(write.lane(self.lanes.len()))
@@ -117,7 +120,8 @@ impl Session<'_> {
         }
         if portions.is_empty() {
             self.account.applied(bytes);
-            return self.grant().await;
+            self.grant().await?;
+            return Ok(None);
         }
         let batch = self.ledger.enter(
             portions.len(),
@@ -147,12 +151,15 @@ impl Session<'_> {
             };
             place.send(Portion { batch, writes });
         }
-        Ok(())
+        Ok(Some(batch))
     }
 }
 
 /// Makes sure that the follower index is still the one that was made.
-async fn target_still_there(context: &ShardContext, cancel: &CancellationToken) -> Result<(), End> {
+pub(super) async fn target_still_there(
+    context: &ShardContext,
+    cancel: &CancellationToken,
+) -> Result<(), End> {
     tokio::select! {
         result = context.metadata.still_there(&context.status) => result.map_err(End::Final),
         () = cancel.cancelled() => Err(End::Cancelled),
@@ -160,7 +167,7 @@ async fn target_still_there(context: &ShardContext, cancel: &CancellationToken) 
 }
 
 /// Operations whose documents are in the map now.
-struct Remembered {
+pub(super) struct Remembered {
     /// Without those that were overtaken.
     ops: Vec<Op>,
     /// Where each document was known before, and where it is now.
@@ -169,7 +176,11 @@ struct Remembered {
 
 /// Remembers documents before they are written, and drops operations that are older than what was already sent for
 /// their document: a reader that started again, on a copy that lags, may show an earlier state (I3).
-async fn remember(store: ShardStore, reconciling: bool, mut ops: Vec<Op>) -> Result<Remembered, End> {
+pub(super) async fn remember(
+    store: ShardStore,
+    reconciling: bool,
+    mut ops: Vec<Op>,
+) -> Result<Remembered, End> {
     ops.retain(|op| op.change != Change::Noop);
     let remembered = blocking(move || {
         let docs: Vec<_> = ops.iter().map(|op| (op.seq_no, &op.doc)).collect();

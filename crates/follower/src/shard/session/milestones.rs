@@ -16,6 +16,7 @@ impl Session<'_> {
         let Some(done) = self.ledger.portion_applied(batch) else {
             return Ok(());
         };
+        self.repaired(batch);
         metrics::applied("index", done.indexed);
         if !done.forget.is_empty() {
             metrics::applied("delete", done.forget.len() as u64);

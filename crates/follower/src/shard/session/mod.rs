@@ -10,7 +10,11 @@ mod conclude;
 mod intake;
 mod milestones;
 mod open;
+mod repair;
 
+pub(crate) use repair::{Repair, Repaired};
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +77,8 @@ struct Session<'a> {
     search: Option<DeleteSearch>,
     /// Found gone, waiting for the seal.
     gone: Vec<(SeqNo, DocRef)>,
+    /// Who waits for a repair, by the number of its batch.
+    repairs: BTreeMap<u64, (Repaired, repair::Reply)>,
 }
 
 /// Runs one session to its end, lanes included.
@@ -125,7 +131,8 @@ async fn stream(
         Ok(opened) => opened,
         Err(end) => return end,
     };
-    let end = session.run(&mut frames, applied, cancel).await;
+    let mut repairs = context.repairs.lock().await;
+    let end = session.run(&mut frames, applied, &mut repairs, cancel).await;
     // What is applied by now need not be applied again.
     match session.save().await {
         Err(end @ End::Final(_)) => end,
@@ -146,6 +153,7 @@ impl Session<'_> {
         &mut self,
         frames: &mut Streaming<v1::LeaderFrame>,
         applied: &mut mpsc::Receiver<Applied>,
+        repairs: &mut mpsc::Receiver<Repair>,
         cancel: &CancellationToken,
     ) -> End {
         let mut heard = Instant::now();
@@ -160,6 +168,7 @@ impl Session<'_> {
                     Some(Err(error)) => Err(error.into()),
                     None => Err(End::Passing("the lanes ended".to_owned())),
                 },
+                Some(repair) = repairs.recv() => self.repair(repair, applied, cancel).await,
                 frame = timeout_at(heard + SILENCE, frames.message()) => match frame {
                     Ok(Ok(Some(v1::LeaderFrame { frame: Some(frame) }))) => {
                         // Handing over may wait for the lanes, so what they finish meanwhile is taken in there.

@@ -1,5 +1,6 @@
 //! The opening of a stream: which agent, from which place, and what the leader says to it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use slipstream_model::GlobalCheckpoint;
@@ -94,6 +95,7 @@ impl<'a> Session<'a> {
             bootstrap_through: global.0,
             search: None,
             gone: Vec::new(),
+            repairs: BTreeMap::new(),
         };
         let through = (!session.progress.bootstrapped).then_some(global.0);
         context.status.opened(&opened.reader, &opened.why, through);
