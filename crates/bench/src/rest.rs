@@ -79,6 +79,12 @@ impl Rest {
         Ok(())
     }
 
+    /// DELETE with a JSON body.
+    pub(crate) async fn delete(&self, path: &str, body: &Value) -> Result<Value> {
+        self.call("DELETE", path, Some((JSON, body.to_string().into_bytes())))
+            .await
+    }
+
     /// DELETE of an index.
     pub(crate) async fn delete_index(&self, index: &str) -> Result<()> {
         self.delete(&format!("/{index}")).await

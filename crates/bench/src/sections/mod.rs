@@ -1,10 +1,12 @@
 //! What is measured, a module each.
 
+mod autofollow;
 mod bootstrap;
 mod files;
 mod lag;
 mod load;
 mod memory;
+mod proxy;
 mod tail_catch_up;
 mod tail_lag;
 mod tail_load;
@@ -41,6 +43,10 @@ pub(crate) enum Section {
     TailLoad,
     /// What many tailed shards cost the leader agent
     TailShards,
+    /// What the gateway adds to requests that it passes on
+    Proxy,
+    /// How long it takes until many indices follow that a rule finds at once
+    Autofollow,
 }
 
 impl Section {
@@ -63,6 +69,8 @@ impl Section {
             Section::TailCatchUp => Box::pin(tail_catch_up::measure(world, plan)).await,
             Section::TailLoad => Box::pin(tail_load::measure(world, plan)).await,
             Section::TailShards => Box::pin(tail_shards::measure(world, plan)).await,
+            Section::Proxy => Box::pin(proxy::measure(world, plan)).await,
+            Section::Autofollow => Box::pin(autofollow::measure(world, plan)).await,
         }
     }
 }
