@@ -105,7 +105,7 @@ impl v1::contents_server::Contents for ContentsService {
         Ok(Response::new(v1::FingerprintsReply { documents }))
     }
 
-    async fn fetch(&self, request: Request<v1::FetchRequest>) -> Result<Response<v1::FetchReply>, Status> {
+    async fn documents(&self, request: Request<v1::DocumentsRequest>) -> Result<Response<v1::DocumentsReply>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let of = request
@@ -132,7 +132,7 @@ impl v1::contents_server::Contents for ContentsService {
         // Asked after the documents were read: what they needed is in it.
         let versions = frames::versions(self.state(&index, &of).await?.versions);
         let batch = encode_batch(&ops, versions).map_err(|error| cause::of_batch(&error))?;
-        Ok(Response::new(v1::FetchReply {
+        Ok(Response::new(v1::DocumentsReply {
             batch: Some(batch),
             history_uuid: history.to_string(),
             more,

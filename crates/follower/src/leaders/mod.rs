@@ -239,7 +239,7 @@ impl Connected {
     }
 
     /// Its snapshots.
-    pub(crate) fn snapshots(&self) -> SnapshotsClient<Channel> {
+    pub(crate) fn snapshots(&self) -> SnapshotsClient<AgentChannel> {
         SnapshotsClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES)
     }
 

@@ -55,12 +55,12 @@ impl Sides<'_> {
         }
     }
 
-    async fn fetch(&self, ids: &[String]) -> Result<v1::FetchReply, String> {
-        let request = v1::FetchRequest {
+    async fn fetch(&self, ids: &[String]) -> Result<v1::DocumentsReply, String> {
+        let request = v1::DocumentsRequest {
             of: Some(self.request()),
             ids: ids.to_vec(),
         };
-        let reply = self.leader.clone().fetch(request).await;
+        let reply = self.leader.clone().documents(request).await;
         Ok(reply.map_err(|status| refused(&status))?.into_inner())
     }
 
