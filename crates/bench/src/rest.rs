@@ -80,7 +80,7 @@ impl Rest {
     }
 
     /// DELETE with a JSON body.
-    pub(crate) async fn delete(&self, path: &str, body: &Value) -> Result<Value> {
+    pub(crate) async fn delete_with(&self, path: &str, body: &Value) -> Result<Value> {
         self.call("DELETE", path, Some((JSON, body.to_string().into_bytes())))
             .await
     }

@@ -105,7 +105,10 @@ impl v1::contents_server::Contents for ContentsService {
         Ok(Response::new(v1::FingerprintsReply { documents }))
     }
 
-    async fn documents(&self, request: Request<v1::DocumentsRequest>) -> Result<Response<v1::DocumentsReply>, Status> {
+    async fn documents(
+        &self,
+        request: Request<v1::DocumentsRequest>,
+    ) -> Result<Response<v1::DocumentsReply>, Status> {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let of = request

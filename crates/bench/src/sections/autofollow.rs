@@ -102,7 +102,7 @@ async fn all_follow(gateway: &Rest, prefix: &str, indices: usize) -> Result<Dura
     })
     .await?;
     gateway
-        .delete(rules, &json!({ "leader_alias": ALIAS, "name": prefix }))
+        .delete_with(rules, &json!({ "leader_alias": ALIAS, "name": prefix }))
         .await?;
     Ok(time)
 }
