@@ -69,7 +69,7 @@ async fn repaired_under_writes(pair: &Pair, name: &str, options: Options) {
         .with_indices(vec![index])
         .with_writers(2)
         .with_documents(150)
-        .with_pause(Duration::from_millis(20));
+        .with_pause(Duration::from_millis(100));
     workload.create_indices(&pair.leader.client()).await;
     let writers = workload.start(&pair.leader.url());
     agents.follow(&copy, name).await;

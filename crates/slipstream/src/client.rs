@@ -37,7 +37,19 @@ pub(crate) struct Index {
     pub(crate) reason: String,
     pub(crate) waiting_for: Option<String>,
     pub(crate) shards: Vec<Shard>,
+    /// While it begins with the leader's files.
+    #[serde(default)]
+    pub(crate) files: Option<Files>,
     pub(crate) warnings: Vec<String>,
+}
+
+/// How far the copying of files has come.
+#[derive(Debug, Clone, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the answer")]
+pub(crate) struct Files {
+    pub(crate) bytes_total: u64,
+    pub(crate) bytes_received: u64,
+    pub(crate) bytes_restored: u64,
 }
 
 /// Where one of its shards stands.

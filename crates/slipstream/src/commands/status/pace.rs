@@ -73,8 +73,13 @@ impl Pace {
     }
 }
 
-/// Sequence numbers that an index's first copy has behind it, and all that it has to read.
+/// What an index's first copy has behind it, and all of it: bytes of files, or sequence numbers.
 pub(crate) fn copied(index: &Index) -> (u64, u64) {
+    if let Some(files) = &index.files {
+        // Each byte travels twice: to the target's repository, and from there into the index.
+        let done = files.bytes_received.midpoint(files.bytes_restored);
+        return (done.min(files.bytes_total), files.bytes_total);
+    }
     let of = |shard: &Shard| {
         let count = |seq_no: i64| u64::try_from(seq_no + 1).unwrap_or(0);
         let through = shard.bootstrap_through.unwrap_or(shard.scanned);
@@ -88,6 +93,7 @@ pub(crate) fn copied(index: &Index) -> (u64, u64) {
 mod tests {
     use super::super::table::tests::index;
     use super::*;
+    use crate::client::Files;
 
     #[test]
     fn rates_and_remaining_time_come_from_what_moved_between_looks() {
@@ -124,5 +130,11 @@ mod tests {
             });
         }
         assert_eq!(copied(&index), (35, 110));
+        index.files = Some(Files {
+            bytes_total: 100,
+            bytes_received: 100,
+            bytes_restored: 20,
+        });
+        assert_eq!(copied(&index), (60, 100), "while it begins with files");
     }
 }
