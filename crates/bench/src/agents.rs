@@ -1,5 +1,6 @@
 //! A leader agent and a follower agent, processes of their own as in production, over mutual TLS.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -84,10 +85,11 @@ impl Agents {
         };
         let snapshots = |cluster: &Cluster| {
             let path = cluster.repo_path();
-            setup
-                .files
-                .then(|| format!("snapshot_path = \"{}\"\n", path.display()))
-                .unwrap_or_default()
+            if setup.files {
+                format!("snapshot_path = \"{}\"\n", path.display())
+            } else {
+                String::new()
+            }
         };
         let leader = format!(
             "[cluster]\nurl = \"{}\"\ntranslog = \"{}\"\n{}[listen]\naddress = \"{leader_at}\"\n{}\
@@ -99,7 +101,7 @@ impl Agents {
         );
         let mut limits = "[limits]\n".to_owned();
         if let Some(ms) = setup.refresh_ms {
-            limits += &format!("refresh_ms = {ms}\n");
+            let _ = writeln!(limits, "refresh_ms = {ms}");
         }
         if setup.files {
             limits += "snapshot_from_mb = 0\nrestore_mb_per_s = 100000\n";

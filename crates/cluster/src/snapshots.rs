@@ -175,9 +175,12 @@ impl Cluster {
         }
         #[derive(Deserialize)]
         struct OfIndex {
-            number_of_shards: u64,
-            active_primary_shards: u64,
-            initializing_shards: u64,
+            #[serde(rename = "number_of_shards")]
+            all: u64,
+            #[serde(rename = "active_primary_shards")]
+            active: u64,
+            #[serde(rename = "initializing_shards")]
+            initializing: u64,
         }
         let segment = self.segment(index)?;
         let call = Call::get(format!("/_cluster/health/{segment}"), "level=indices&timeout=1s");
@@ -190,14 +193,14 @@ impl Cluster {
         let Some(health) = health.indices.get(index.as_str()) else {
             return Ok(RestoreState::Stuck("the index is not there".to_owned()));
         };
-        if health.active_primary_shards == health.number_of_shards {
+        if health.active == health.all {
             return Ok(RestoreState::Complete);
         }
-        if health.initializing_shards == 0 {
-            let missing = health.number_of_shards - health.active_primary_shards;
+        if health.initializing == 0 {
+            let missing = health.all - health.active;
             return Ok(RestoreState::Stuck(format!(
                 "{missing} of {} shards are not being restored: _cluster/allocation/explain on the target says why",
-                health.number_of_shards
+                health.all
             )));
         }
         let recoveries = self.recoveries(index).await?;

@@ -155,7 +155,7 @@ fn bootstrap(shards: &[&ShardStatus], status: &IndexStatus, now_millis: u64) -> 
         // Each byte travels twice: to the folder of the target's repository, and from there into the index.
         let (total, done) = (
             files.bytes_total,
-            (files.bytes_received + files.bytes_restored) / 2,
+            files.bytes_received.midpoint(files.bytes_restored),
         );
         return BootstrapDetails {
             bytes_total: total,

@@ -73,7 +73,7 @@ pub(super) async fn take(
         let taken = loop {
             tokio::select! {
                 taken = &mut taken => break taken,
-                () = sleep(ALIVE) => replies.send(alive()).await.map_err(drop)?,
+                () = sleep(ALIVE) => replies.send(Ok(alive())).await.map_err(drop)?,
             }
         };
         let reply = match taken {
@@ -85,13 +85,14 @@ pub(super) async fn take(
                 Err(Status::unavailable(chain(&error)))
             }
         };
-        let failed = reply.is_err();
-        replies.send(reply).await.map_err(drop)?;
-        while !failed {
-            sleep(ALIVE).await;
-            replies.send(alive()).await.map_err(drop)?;
+        if reply.is_err() {
+            return replies.send(reply).await.map_err(drop);
         }
-        Ok::<(), ()>(())
+        replies.send(reply).await.map_err(drop)?;
+        loop {
+            sleep(ALIVE).await;
+            replies.send(Ok(alive())).await.map_err(drop)?;
+        }
     };
     tokio::select! {
         _ = told => {}
@@ -106,10 +107,10 @@ pub(super) async fn take(
     }
 }
 
-fn alive() -> Result<v1::TakeReply, Status> {
-    Ok(v1::TakeReply {
+fn alive() -> v1::TakeReply {
+    v1::TakeReply {
         reply: Some(Reply::Alive(v1::take_reply::Alive {})),
-    })
+    }
 }
 
 async fn make(
@@ -258,7 +259,6 @@ async fn clear(agent: &Agent, snapshots: &Snapshots, name: &str) {
 }
 
 /// Removes the repository, unless it is in use.
-
 async fn forget(agent: &Agent, snapshots: &Snapshots, repository: &Repository) {
     let _turn = snapshots.0.registering.lock().await;
     if !snapshots.alive().is_empty() {

@@ -181,6 +181,7 @@ impl<'a> Restoring<'a> {
         progress.enter(Stage::Map);
         let uuid = self.remember(&leader, &taken.snapshot).await?;
         self.remove_files().await?;
+        progress.enter(Stage::Done);
         Ok((leader, uuid))
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::time::Instant;
+
 use crate::control::FilesStatus;
 use crate::lock;
 
@@ -17,6 +19,8 @@ pub(crate) enum Stage {
     Restore,
     /// The agent learns what documents they hold.
     Map,
+    /// Changes follow.
+    Done,
 }
 
 impl Stage {
@@ -26,6 +30,7 @@ impl Stage {
             Stage::Transfer(_) => "transfer",
             Stage::Restore => "restore",
             Stage::Map => "map",
+            Stage::Done => "done",
         }
     }
 }
@@ -33,7 +38,8 @@ impl Stage {
 /// What is shown.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    stage: Mutex<Stage>,
+    /// And since when.
+    stage: Mutex<(Stage, Instant)>,
     total: AtomicU64,
     received: AtomicU64,
     restored: AtomicU64,
@@ -42,7 +48,7 @@ pub(crate) struct Progress {
 impl Default for Progress {
     fn default() -> Self {
         Progress {
-            stage: Mutex::new(Stage::Snapshot),
+            stage: Mutex::new((Stage::Snapshot, Instant::now())),
             total: AtomicU64::new(0),
             received: AtomicU64::new(0),
             restored: AtomicU64::new(0),
@@ -59,9 +65,11 @@ impl Progress {
                 }
             }
             Stage::Transfer(total) => self.total.store(total, Ordering::Relaxed),
-            Stage::Restore | Stage::Map => {}
+            Stage::Restore | Stage::Map | Stage::Done => {}
         }
-        *lock(&self.stage) = stage;
+        let now = Instant::now();
+        let (before, since) = std::mem::replace(&mut *lock(&self.stage), (stage, now));
+        tracing::debug!(stage = before.as_str(), took = ?now - since, next = stage.as_str(), "a step of a restore is done");
     }
 
     pub(super) fn received(&self, bytes: u64) {
@@ -74,7 +82,7 @@ impl Progress {
 
     pub(crate) fn status(&self) -> FilesStatus {
         FilesStatus {
-            stage: lock(&self.stage).as_str(),
+            stage: lock(&self.stage).0.as_str(),
             bytes_total: self.total.load(Ordering::Relaxed),
             bytes_received: self.received.load(Ordering::Relaxed),
             bytes_restored: self.restored.load(Ordering::Relaxed),
