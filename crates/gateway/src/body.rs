@@ -68,6 +68,26 @@ impl Object {
         Object::parse(&bytes, parser)
     }
 
+    /// As [`Self::read`], for calls that work without a body too. A page of another site can make a browser send a request
+    /// without a body, but not without its `Origin`.
+    pub(crate) async fn read_optional(
+        headers: &HeaderMap,
+        body: Body,
+        parser: &'static str,
+    ) -> Result<Object, ApiError> {
+        let bytes = bytes(body, LIMIT).await?;
+        if !bytes.is_empty() || headers.contains_key(header::ORIGIN) {
+            require_json(headers)?;
+        }
+        if bytes.is_empty() {
+            return Ok(Object {
+                parser,
+                fields: Vec::new(),
+            });
+        }
+        Object::parse(&bytes, parser)
+    }
+
     /// Parses a body.
     pub(crate) fn parse(bytes: &[u8], parser: &'static str) -> Result<Object, ApiError> {
         let pairs: Pairs =
@@ -103,6 +123,20 @@ impl Object {
                 ..
             }) => Ok(Some(text)),
             Some(field) => Err(self.wrong(&field)),
+        }
+    }
+
+    /// Takes a boolean field out, also in quotes, as the engines do; `null` and no field are `false`.
+    pub(crate) fn flag(&mut self, name: &str) -> Result<bool, ApiError> {
+        let Some(field) = self.take(name) else {
+            return Ok(false);
+        };
+        match &field.value {
+            Value::Null => Ok(false),
+            Value::Bool(flag) => Ok(*flag),
+            Value::String(text) if text == "true" => Ok(true),
+            Value::String(text) if text == "false" => Ok(false),
+            _ => Err(self.wrong(&field)),
         }
     }
 
@@ -161,6 +195,15 @@ impl Object {
             self.parser, field.name
         ))
     }
+}
+
+/// Reads the body of a call that takes none, or an empty object.
+pub(crate) async fn require_none(
+    headers: &HeaderMap,
+    body: Body,
+    parser: &'static str,
+) -> Result<(), ApiError> {
+    Object::read_optional(headers, body, parser).await?.finish()
 }
 
 /// Refuses a body that does not say that it is JSON. Browsers cannot send that header across sites without asking.

@@ -3,11 +3,12 @@
 //! Each transition is stored before it acts, so that a crash at any point goes on with it. Commands are taken in every
 //! state; a state that runs shards cancels and awaits them before the next one begins.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use slipstream_cluster::Cluster;
+use slipstream_cluster::{Cluster, ClusterError};
 use slipstream_model::{IndexName, IndexUuid, Phase, Reason, ShardId, ShardKey};
 use slipstream_store::{Definition, Store, StoreError};
 use slipstream_wire::cause;
@@ -16,17 +17,17 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::describe::{DescribeError, Description, check, describe};
+use super::describe::{DescribeError, Description, check, describe, is_deleted};
 use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
 use super::prepare::prepare;
-use super::release::release;
+use super::release::{delete, release};
 use super::restore::{Choice, Throttle, choose};
 use super::sightings::Sightings;
 use crate::apply::{Gate, LaneContext};
 use crate::backoff::Backoff;
 use crate::budget::Budget;
-use crate::control::ControlError;
+use crate::control::{ControlError, DELETE_INDEX};
 use crate::leaders::LeaderBook;
 use crate::lock;
 use crate::metrics;
@@ -41,6 +42,8 @@ pub(crate) struct TaskContext {
     pub(crate) leaders: Arc<LeaderBook>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) sightings: Arc<Sightings>,
+    /// Settings that are kept, by name.
+    pub(crate) switches: Arc<Mutex<BTreeMap<String, String>>>,
     pub(crate) budget: Budget,
     pub(crate) lanes_per_shard: usize,
     pub(crate) refresh_millis: u32,
@@ -340,6 +343,12 @@ impl IndexTask {
                 self.command(command).await?;
                 Ok(Next::Phase)
             }
+            Ended::Failure(failure) if failure.is_gone() && self.deletes_with_leader().await => {
+                self.definition.delete_follower = true;
+                let why = format!("{}; [{DELETE_INDEX}] is on", crate::chain(&failure));
+                self.enter(Phase::Stopping, Reason::new(why)).await?;
+                Ok(Next::Phase)
+            }
             Ended::Failure(failure) => {
                 let phase = if failure.pauses() {
                     Phase::Paused
@@ -358,6 +367,22 @@ impl IndexTask {
                 Ok(Next::Phase)
             }
         }
+    }
+
+    /// Whether the follower is to go with its leader index, which is said to be deleted: the operator wants it, and the leader
+    /// says it once more when asked for just that. Where it cannot be asked the index is held, and nothing is lost.
+    async fn deletes_with_leader(&self) -> bool {
+        let wanted = lock(&self.context.switches)
+            .get(DELETE_INDEX)
+            .is_some_and(|on| on == "true");
+        let (true, Some(cluster)) = (wanted, &self.definition.leader_cluster_uuid) else {
+            return false;
+        };
+        let Ok(link) = self.context.leaders.link(&self.definition.leader_alias) else {
+            return false;
+        };
+        let deleted = is_deleted(&link, cluster, &self.definition.leader_index);
+        timeout(LAST_WORDS, deleted).await.unwrap_or(false)
     }
 
     fn may_reconcile(&self, failure: &ShardFailure) -> bool {
@@ -488,35 +513,24 @@ impl IndexTask {
         Ok(())
     }
 
-    /// `STOPPING`: the follower index becomes an ordinary one.
+    /// `STOPPING`: the follower index becomes an ordinary one, or is deleted with its leader.
     async fn end(&mut self) -> Result<Next, StoreError> {
-        let leader = timeout(LAST_WORDS, self.describe_leader())
-            .await
-            .ok()
-            .and_then(Result::ok);
-        let leader = leader.filter(|leader| Some(&leader.uuid) == self.definition.leader_index_uuid.as_ref());
-        let settings = leader.map(|leader| leader.settings);
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
         let name = self.definition.follower_index.clone();
-        if self.definition.follower_index_uuid.is_some() {
-            loop {
-                let released = release(
-                    &self.context.cluster,
-                    &name,
-                    settings.as_ref(),
-                    &self.definition.overrides,
-                )
-                .await;
-                let Err(error) = released else { break };
-                if !error.is_transient() {
-                    tracing::warn!(index = %name, error = crate::chain(&error), "settings could not be put back");
-                    break;
-                }
-                self.waiting_for(Some(format!("the target: {}", crate::chain(&error))));
-                tokio::select! {
-                    () = sleep(backoff.next()) => {}
-                    () = self.context.shutdown.cancelled() => return Ok(Next::End),
-                }
+        let released = self.let_go().await;
+        match released {
+            None => return Ok(Next::End),
+            Some(Ok(())) => {}
+            Some(Err(error)) if self.definition.delete_follower => {
+                self.definition.delete_follower = false;
+                let why = format!(
+                    "its leader index was deleted, and it could not be: {}",
+                    crate::chain(&error)
+                );
+                self.enter(Phase::Paused, Reason::new(why)).await?;
+                return Ok(Next::Phase);
+            }
+            Some(Err(error)) => {
+                tracing::warn!(index = %name, error = crate::chain(&error), "settings could not be put back");
             }
         }
         let (store, index) = (self.context.store.clone(), name.clone());
@@ -527,6 +541,49 @@ impl IndexTask {
             let _ = reply.send(Ok(()));
         }
         Ok(Next::End)
+    }
+
+    /// Lets the follower index go, as long as it takes the target to answer; `None` where the agent ends first. The error is the
+    /// target's refusal.
+    async fn let_go(&mut self) -> Option<Result<(), ClusterError>> {
+        let Some(made) = self.definition.follower_index_uuid.clone() else {
+            return Some(Ok(()));
+        };
+        let mut settings = None;
+        if !self.definition.delete_follower {
+            let leader = timeout(LAST_WORDS, self.describe_leader())
+                .await
+                .ok()
+                .and_then(Result::ok);
+            let known = self.definition.leader_index_uuid.as_ref();
+            let leader = leader.filter(|leader| Some(&leader.uuid) == known);
+            settings = leader.map(|leader| leader.settings);
+        }
+        let cluster = self.context.cluster.clone();
+        let (name, overrides) = (
+            self.definition.follower_index.clone(),
+            self.definition.overrides.clone(),
+        );
+        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
+        loop {
+            let outcome = if self.definition.delete_follower {
+                delete(&cluster, &name, &made).await
+            } else {
+                release(&cluster, &name, settings.as_ref(), &overrides)
+                    .await
+                    .map(drop)
+            };
+            match outcome {
+                Err(error) if error.is_transient() => {
+                    self.waiting_for(Some(format!("the target: {}", crate::chain(&error))));
+                }
+                outcome => return Some(outcome),
+            }
+            tokio::select! {
+                () = sleep(backoff.next()) => {}
+                () = self.context.shutdown.cancelled() => return None,
+            }
+        }
     }
 }
 
