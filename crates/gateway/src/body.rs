@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::error::ApiError;
+use crate::unpack::{Coding, coding, unpack};
 
 /// Bytes that a control request may have; a mapping or a settings object is far smaller.
 const LIMIT: usize = 1 << 20;
@@ -53,6 +54,21 @@ pub(crate) async fn bytes(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         })
 }
 
+/// Reads the body of a control request, as it was before it was compressed.
+pub(crate) async fn control(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let bytes = bytes(body, LIMIT).await?;
+    match coding(headers) {
+        _ if bytes.is_empty() => Ok(bytes),
+        Coding::Plain => Ok(bytes),
+        Coding::Gzip => unpack(bytes, LIMIT).await,
+        Coding::Other => Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "illegal_argument_exception",
+            "the request body is compressed in a way that is not supported: use gzip, or none",
+        )),
+    }
+}
+
 impl Object {
     /// Reads a body. `parser` is the engines' name for who reads it; it opens the error texts.
     pub(crate) async fn read(
@@ -60,7 +76,7 @@ impl Object {
         body: Body,
         parser: &'static str,
     ) -> Result<Object, ApiError> {
-        let bytes = bytes(body, LIMIT).await?;
+        let bytes = control(headers, body).await?;
         if bytes.is_empty() {
             return Err(ApiError::parse("request body or source parameter is required"));
         }
@@ -75,7 +91,7 @@ impl Object {
         body: Body,
         parser: &'static str,
     ) -> Result<Object, ApiError> {
-        let bytes = bytes(body, LIMIT).await?;
+        let bytes = control(headers, body).await?;
         if !bytes.is_empty() || headers.contains_key(header::ORIGIN) {
             require_json(headers)?;
         }

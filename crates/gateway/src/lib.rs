@@ -32,6 +32,7 @@ mod settings;
 mod stats;
 mod status;
 mod switches;
+mod unpack;
 
 use std::io;
 use std::sync::Arc;

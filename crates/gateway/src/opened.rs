@@ -4,17 +4,15 @@
 //! All that are held at a time have a bounded room, so a body waits until there is some. How large a compressed one will be
 //! shows only when it is unpacked, so it gets room for what JSON can be expected to shrink by, and no more is unpacked.
 
-use std::io::Read;
-
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::body;
 use crate::error::ApiError;
 use crate::proxy::{BODY_LIMIT, Proxy};
+use crate::unpack::{Coding, coding, unpack};
 
 /// Bytes that any compressed body may have when it is unpacked.
 const UNPACKED_LEAST: usize = 1 << 20;
@@ -33,10 +31,10 @@ pub(crate) async fn open(proxy: &Proxy, headers: &mut HeaderMap, body: Body) -> 
         let value = headers.get(name).and_then(|v| v.to_str().ok());
         value.unwrap_or_default().to_ascii_lowercase()
     };
-    let packed = match text(header::CONTENT_ENCODING).as_str() {
-        "" | "identity" => false,
-        "gzip" | "x-gzip" => true,
-        _ => return Err(unreadable()),
+    let packed = match coding(headers) {
+        Coding::Plain => false,
+        Coding::Gzip => true,
+        Coding::Other => return Err(unreadable()),
     };
     if !text(header::CONTENT_TYPE).contains("json") {
         return Err(unreadable());
@@ -68,27 +66,6 @@ fn unreadable() -> ApiError {
         "while indices follow, the gateway looks into this body to keep writes away from them: send it as JSON, \
          uncompressed or with gzip, or to the target cluster itself",
     )
-}
-
-/// Unpacks on a thread that may take its time.
-async fn unpack(packed: Bytes, limit: usize) -> Result<Bytes, ApiError> {
-    let unpacked = tokio::task::spawn_blocking(move || {
-        let mut unpacked = Vec::new();
-        let mut reader = MultiGzDecoder::new(&packed[..]).take(limit as u64 + 1);
-        reader.read_to_end(&mut unpacked).map(|_| unpacked)
-    });
-    match unpacked.await {
-        Ok(Ok(unpacked)) if unpacked.len() <= limit => Ok(unpacked.into()),
-        Ok(Ok(_)) => Err(ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "content_too_long_exception",
-            format!(
-                "the request body has more than {limit} bytes once unpacked: send it uncompressed or in parts"
-            ),
-        )),
-        Ok(Err(error)) => Err(ApiError::parse(format!("the request body is no gzip: {error}"))),
-        Err(_) => Err(ApiError::unavailable("the gateway is ending")),
-    }
 }
 
 #[cfg(test)]

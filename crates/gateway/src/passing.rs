@@ -205,7 +205,10 @@ impl<'a> Held<'a> {
                 .filter(|(name, _)| name != "filter_path")
                 .map(|(n, v)| (n.into(), v.into()))
                 .collect();
-            url.query_pairs_mut().clear().extend_pairs(kept);
+            url.set_query(None);
+            if !kept.is_empty() {
+                url.query_pairs_mut().extend_pairs(kept);
+            }
             match self
                 .proxy
                 .exchange(method, url, self.headers, parted.rest.clone())

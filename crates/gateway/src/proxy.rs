@@ -188,7 +188,10 @@ impl Proxy {
         headers: &HeaderMap,
         body: &Value,
     ) -> Result<Passed, ApiError> {
-        self.exchange(method, self.address(uri)?.url, headers, body.to_string().into())
+        let mut headers = headers.clone();
+        // This body is ours, whatever the caller's was packed in.
+        headers.remove(header::CONTENT_ENCODING);
+        self.exchange(method, self.address(uri)?.url, &headers, body.to_string().into())
             .await
     }
 

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::describe::{DescribeError, Description, check, describe, is_deleted};
 use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
-use super::prepare::prepare;
+use super::prepare::{PrepareError, prepare};
 use super::release::{delete, release};
 use super::restore::{Choice, Throttle, choose};
 use super::sightings::Sightings;
@@ -209,6 +209,17 @@ impl IndexTask {
                 }
                 Err(error) => error,
             };
+            let error = match error {
+                NotMade::Unknown(reason) => {
+                    // It may be there although the target's answer is not: forgotten now, its name would be taken for good.
+                    if let Some(started) = self.started.take() {
+                        let reason = format!("{reason}; it goes on by itself, see _status");
+                        let _ = started.send(Err(ControlError::Unavailable(reason)));
+                    }
+                    ControlError::Unavailable(reason)
+                }
+                NotMade::No(error) => error,
+            };
             if let Some(started) = self.started.take() {
                 // A new index that cannot be made at once leaves nothing behind, whoever's fault it is.
                 let (store, name) = (self.context.store.clone(), self.definition.follower_index.clone());
@@ -237,8 +248,8 @@ impl IndexTask {
         }
     }
 
-    async fn make(&self) -> Result<Made, ControlError> {
-        let leader = self.describe_leader().await?;
+    async fn make(&self) -> Result<Made, NotMade> {
+        let leader = self.describe_leader().await.map_err(ControlError::from)?;
         let (alias, index) = (&self.definition.leader_alias, &self.definition.leader_index);
         check(index, &leader)?;
         let mut why = self.documents_because.clone();
@@ -583,6 +594,29 @@ impl IndexTask {
                 () = sleep(backoff.next()) => {}
                 () = self.context.shutdown.cancelled() => return None,
             }
+        }
+    }
+}
+
+/// Why there is no follower index.
+enum NotMade {
+    /// It was not made.
+    No(ControlError),
+    /// The target did not say whether it was, but in these words that it cannot be asked.
+    Unknown(String),
+}
+
+impl From<ControlError> for NotMade {
+    fn from(error: ControlError) -> Self {
+        NotMade::No(error)
+    }
+}
+
+impl From<PrepareError> for NotMade {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Target { .. } => NotMade::Unknown(crate::chain(&error)),
+            error => NotMade::No(error.into()),
         }
     }
 }
