@@ -259,7 +259,6 @@ async fn a_deletion_with_the_leader_is_carried_through_over_restarts() {
     world.agents.follower.kill();
     world.start_follower_alone().await;
     world.agents.wait_for_status("f", "STOPPING", SOON).await;
-    // Another index that has got the name meanwhile is not ours to delete.
     world.target.up().await;
     gone(&world).await;
     assert!(
@@ -269,6 +268,22 @@ async fn a_deletion_with_the_leader_is_carried_through_over_restarts() {
             .log()
             .contains("[plugins.replication.replicate.delete_index] is on")
     );
+
+    // Another index that has got the name meanwhile is not ours to delete.
+    world.following().await;
+    world.target.down().await;
+    world.leader.delete("/lead").await;
+    world.agents.wait_for_status("f", "STOPPING", SOON).await;
+    world.agents.follower.kill();
+    world.target.up().await;
+    world.target.delete("/f").await;
+    world.target.put("/f/_doc/mine", &json!({ "mine": true })).await;
+    world.start_follower().await;
+    world
+        .agents
+        .wait_for_status("f", "REPLICATION NOT IN PROGRESS", SOON)
+        .await;
+    assert_eq!(world.target.count("f").await, 1);
 }
 
 /// Two calls at the same moment: their statuses, the smaller first, and both answers.

@@ -157,3 +157,32 @@ impl From<DescribeError> for ControlError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(settings: &str) -> Description {
+        Description {
+            uuid: IndexUuid::new("u"),
+            cluster: ClusterUuid::new("c"),
+            shards: 1,
+            routing_shards: 1024,
+            open: true,
+            unsupported: None,
+            versions: v1::MetadataVersions::default(),
+            mapping: RawValue::from_string("{}".to_owned()).unwrap(),
+            settings: serde_json::from_str(settings).unwrap(),
+            aliases: Map::new(),
+        }
+    }
+
+    #[test]
+    fn an_index_that_the_incumbent_replicates_is_not_followed() {
+        let index = IndexName::from("f1");
+        assert!(check(&index, &described("{}")).is_ok());
+        let marked = described(r#"{"index.plugins.replication.follower.leader_index":"conn1:leader-01"}"#);
+        let refused = check(&index, &marked).unwrap_err();
+        assert_eq!(refused.to_string(), "Cannot Replicate a Replicated Index f1");
+    }
+}

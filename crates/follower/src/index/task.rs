@@ -8,20 +8,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use slipstream_cluster::{Cluster, ClusterError};
+use slipstream_cluster::Cluster;
 use slipstream_model::{IndexName, IndexUuid, Phase, Reason, ShardId, ShardKey};
 use slipstream_store::{Definition, Store, StoreError};
 use slipstream_wire::cause;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::describe::{DescribeError, Description, check, describe, is_deleted};
+use super::describe::{DescribeError, Description, check, describe};
 use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
 use super::prepare::{PrepareError, prepare};
-use super::release::{delete, release};
 use super::restore::{Choice, Throttle, choose};
 use super::sightings::Sightings;
 use crate::apply::{Gate, LaneContext};
@@ -60,7 +59,7 @@ pub(crate) struct IndexTask {
     pub(super) view: Arc<View>,
     pub(super) commands: mpsc::Receiver<Command>,
     /// Waits for the first preparation of a new index: if that fails for good, nothing of it stays behind.
-    started: Option<Reply>,
+    pub(super) started: Option<Reply>,
     /// The operator said "go on" although a shard's history had changed.
     accept_history: bool,
     /// Why it begins with documents, once that is known.
@@ -82,9 +81,6 @@ enum Made {
     /// The decision to begin with files, by way of this folder.
     Restoring(Description, PathBuf),
 }
-
-/// How long a stop asks the leader for its settings.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 
 impl IndexTask {
     /// A task for a stored definition. `started` is answered when a new index runs, or cannot.
@@ -170,7 +166,7 @@ impl IndexTask {
         lock(&self.view.live).waiting_for = what;
     }
 
-    async fn describe_leader(&self) -> Result<Description, DescribeError> {
+    pub(super) async fn describe_leader(&self) -> Result<Description, DescribeError> {
         let link = self.context.leaders.link(&self.definition.leader_alias)?;
         describe(&link, &self.definition.leader_index).await
     }
@@ -380,22 +376,6 @@ impl IndexTask {
         }
     }
 
-    /// Whether the follower is to go with its leader index, which is said to be deleted: the operator wants it, and the leader
-    /// says it once more when asked for just that. Where it cannot be asked the index is held, and nothing is lost.
-    async fn deletes_with_leader(&self) -> bool {
-        let wanted = lock(&self.context.switches)
-            .get(DELETE_INDEX)
-            .is_some_and(|on| on == "true");
-        let (true, Some(cluster)) = (wanted, &self.definition.leader_cluster_uuid) else {
-            return false;
-        };
-        let Ok(link) = self.context.leaders.link(&self.definition.leader_alias) else {
-            return false;
-        };
-        let deleted = is_deleted(&link, cluster, &self.definition.leader_index);
-        timeout(LAST_WORDS, deleted).await.unwrap_or(false)
-    }
-
     fn may_reconcile(&self, failure: &ShardFailure) -> bool {
         let ShardFailure::Leader { cause, .. } = failure else {
             return false;
@@ -522,79 +502,6 @@ impl IndexTask {
         // Whoever asked may have gone away; what was asked is done all the same.
         let _ = reply.send(result);
         Ok(())
-    }
-
-    /// `STOPPING`: the follower index becomes an ordinary one, or is deleted with its leader.
-    async fn end(&mut self) -> Result<Next, StoreError> {
-        let name = self.definition.follower_index.clone();
-        let released = self.let_go().await;
-        match released {
-            None => return Ok(Next::End),
-            Some(Ok(())) => {}
-            Some(Err(error)) if self.definition.delete_follower => {
-                self.definition.delete_follower = false;
-                let why = format!(
-                    "its leader index was deleted, and it could not be: {}",
-                    crate::chain(&error)
-                );
-                self.enter(Phase::Paused, Reason::new(why)).await?;
-                return Ok(Next::Phase);
-            }
-            Some(Err(error)) => {
-                tracing::warn!(index = %name, error = crate::chain(&error), "settings could not be put back");
-            }
-        }
-        let (store, index) = (self.context.store.clone(), name.clone());
-        crate::blocking(move || store.remove_index(&index)).await?;
-        metrics::state(&name, None);
-        tracing::info!(index = %name, "stopped");
-        if let Some(reply) = self.started.take() {
-            let _ = reply.send(Ok(()));
-        }
-        Ok(Next::End)
-    }
-
-    /// Lets the follower index go, as long as it takes the target to answer; `None` where the agent ends first. The error is the
-    /// target's refusal.
-    async fn let_go(&mut self) -> Option<Result<(), ClusterError>> {
-        let Some(made) = self.definition.follower_index_uuid.clone() else {
-            return Some(Ok(()));
-        };
-        let mut settings = None;
-        if !self.definition.delete_follower {
-            let leader = timeout(LAST_WORDS, self.describe_leader())
-                .await
-                .ok()
-                .and_then(Result::ok);
-            let known = self.definition.leader_index_uuid.as_ref();
-            let leader = leader.filter(|leader| Some(&leader.uuid) == known);
-            settings = leader.map(|leader| leader.settings);
-        }
-        let cluster = self.context.cluster.clone();
-        let (name, overrides) = (
-            self.definition.follower_index.clone(),
-            self.definition.overrides.clone(),
-        );
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-        loop {
-            let outcome = if self.definition.delete_follower {
-                delete(&cluster, &name, &made).await
-            } else {
-                release(&cluster, &name, settings.as_ref(), &overrides)
-                    .await
-                    .map(drop)
-            };
-            match outcome {
-                Err(error) if error.is_transient() => {
-                    self.waiting_for(Some(format!("the target: {}", crate::chain(&error))));
-                }
-                outcome => return Some(outcome),
-            }
-            tokio::select! {
-                () = sleep(backoff.next()) => {}
-                () = self.context.shutdown.cancelled() => return None,
-            }
-        }
     }
 }
 

@@ -360,6 +360,7 @@ impl Bench {
 }
 
 mod bulk_calls;
+mod fidelity;
 mod mistakes;
 mod passing;
 mod surface;
