@@ -539,3 +539,75 @@ async fn a_follower_can_be_followed_in_turn() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_the_target_refuses_leaves_nothing_behind() {
+    let world = World::start().await;
+    create(&world, &["lead"]).await;
+    let path = format!("{BASE}/f/_start");
+    let start =
+        |settings: Value| json!({ "leader_alias": ALIAS, "leader_index": "lead", "settings": settings });
+    for (settings, words) in [
+        (json!({ "index.bogus": 1 }), "index.bogus"),
+        (
+            json!({ "index.number_of_replicas": "many" }),
+            "index.number_of_replicas",
+        ),
+        (
+            json!({ "index.number_of_shards": 3 }),
+            "the follower's shards must be the leader's",
+        ),
+    ] {
+        let (status, answer) = world.agents.gateway.put(&path, &start(settings)).await;
+        refusal((status, &answer), 400, "illegal_argument_exception", &[words]);
+        assert_eq!(
+            world.agents.status("f").await["status"],
+            "REPLICATION NOT IN PROGRESS"
+        );
+        assert!(!world.target.exists("f").await, "{words}");
+    }
+    let (status, answer) = world
+        .agents
+        .gateway
+        .put(&path, &start(json!({ "refresh_interval": "5s" })))
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    world.goes_on("lead", "f").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_failed_cannot_be_paused_but_resumed_and_stopped() {
+    let world = World::start().await;
+    world.following().await;
+    let (all, none) = ("indices = [\"*\"]", "indices = [\"nothing\"]");
+    for end in ["_resume", "_stop"] {
+        world.edit("leader.toml", all, none);
+        world.agents.leader.reload();
+        world.held("FAILED", &["may not read the index [lead]"]).await;
+        let (status, answer) = world
+            .agents
+            .gateway
+            .post(&format!("{BASE}/f/_pause"), &json!({}))
+            .await;
+        let words = ["Cannot pause when in FAILED state"];
+        refusal((status, &answer), 400, "illegal_argument_exception", &words);
+        world.edit("leader.toml", none, all);
+        world.agents.leader.reload();
+        if end == "_stop" {
+            world.agents.command("f", end).await;
+            continue;
+        }
+        eventually("it goes on once the rules are in force", SOON, async || {
+            let status = world.agents.status("f").await;
+            match status["status"].as_str() {
+                Some("SYNCING") if !status["syncing_details"].is_null() => return Ok(()),
+                Some("FAILED") => world.agents.command("f", end).await,
+                _ => {}
+            }
+            Err(status.to_string())
+        })
+        .await;
+        world.goes_on("lead", "f").await;
+    }
+    world.target.put("/f/_doc/mine", &json!({ "n": -1 })).await;
+}
