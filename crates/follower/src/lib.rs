@@ -39,8 +39,8 @@ use crate::verify::Verifications;
 
 pub use control::{
     ControlError, Difference, DifferenceKind, FailedIndex, FailedStart, FilesStatus, IndexStatus, Leaders,
-    ManyOperation, ManyRequest, ManyStatus, RuleRequest, RuleStatus, ShardStatus, StartRequest, VerifyOutcome,
-    VerifyStatus,
+    ManyOperation, ManyRequest, ManyStatus, RuleRequest, RuleStatus, ShardStatus, StartRequest,
+    VerifyOutcome, VerifyStatus,
 };
 pub use overview::{
     AgentStatus, CertificateStatus, ClusterStatus, LagHistory, LeaderStatus, Surroundings, TargetStatus,
