@@ -40,7 +40,9 @@ eventually 200 '"status" : "SYNCING"' GET "$GATEWAY/_opendistro/_replication/fol
 eventually 200 'follower-01 2' GET "$TARGET/_cat/indices/follower-01?h=index,docs.count"
 eventually 200 '"_id":"1","_version":2,"_score":1.0,"_source":{"value":"data1-modified"}' \
     GET "$GATEWAY/follower-01/_search?version=true"
-must 200 '"_id":"2","_version":1,"_score":1.0,"_source":{"value":"data2"}' GET "$GATEWAY/follower-01/_search?version=true"
+eventually 200 '"_id":"2","_version":1,"_score":1.0,"_source":{"value":"data2"}' \
+    GET "$GATEWAY/follower-01/_search?version=true"
+eventually 404 '"found":false' GET "$GATEWAY/follower-01/_doc/3"
 must 403 'index [follower-01] blocked by: [FORBIDDEN/1000/index read-only(cross-cluster-replication)];' \
     PUT "$GATEWAY/follower-01/_doc/9" '{"value":"mine"}'
 must 200 '"acknowledged":true' POST "$GATEWAY/_opendistro/_replication/follower-01/_stop" '{}'

@@ -566,11 +566,7 @@ async fn a_start_that_the_target_refuses_leaves_nothing_behind() {
         );
         assert!(!world.target.exists("f").await, "{words}");
     }
-    let (status, answer) = world
-        .agents
-        .gateway
-        .put(&path, &start(json!({ "refresh_interval": "5s" })))
-        .await;
+    let (status, answer) = world.agents.gateway.put(&path, &start(json!({}))).await;
     assert_eq!(status, 200, "{answer}");
     world.goes_on("lead", "f").await;
 }

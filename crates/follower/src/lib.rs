@@ -33,8 +33,8 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Agent;
 use crate::autofollow::AutoFollow;
 use crate::index::Command;
-use crate::overview::Overview;
 use crate::many::Many;
+use crate::overview::Overview;
 use crate::verify::Verifications;
 
 pub use control::{

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use slipstream_follower::{
-    ControlError, Follower, IndexStatus, LagHistory, Leaders, ManyRequest, ManyStatus, RuleRequest, RuleStatus,
-    StartRequest, Surroundings, Trend, VerifyStatus,
+    ControlError, Follower, IndexStatus, LagHistory, Leaders, ManyRequest, ManyStatus, RuleRequest,
+    RuleStatus, StartRequest, Surroundings, Trend, VerifyStatus,
 };
 use slipstream_model::IndexName;
 use slipstream_model::settings::Settings;
