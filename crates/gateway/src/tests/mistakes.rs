@@ -53,7 +53,8 @@ fn may_be_empty(path: &str) -> bool {
 /// Statuses that are right for it, and words that must be in the reason; `None` where it is no mistake.
 fn expected(badness: Badness, method: &str, path: &str) -> Option<(Vec<u16>, &'static str)> {
     let has_body = method != "get";
-    let own = path.contains("_replication") || path.starts_with("/_slipstream") || path.contains("_cluster");
+    let own =
+        path.contains("_replication") || path.starts_with("/_slipstream/v1") || path.contains("_cluster");
     match badness {
         Badness::NoBody if may_be_empty(path) => None,
         Badness::NoBody => has_body.then_some((vec![400], "request body or source parameter is required")),
