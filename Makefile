@@ -89,4 +89,4 @@ fmt: ## Format everything
 ready:
 	@scripts/prepare.sh build
 ready-servers:
-	@scripts/prepare.sh build servers browser
+	@scripts/prepare.sh build servers clients browser

@@ -5,6 +5,7 @@
 # usage: scripts/prepare.sh build            what compiling needs: a C and C++ compiler and libclang
 #        scripts/prepare.sh build servers    and what the real servers of the tests need: Java, Maven, unzip
 #        scripts/prepare.sh build servers browser    and the browser that the status page is tested in
+#        scripts/prepare.sh clients          what the official clients of the tests need: Python, Node.js, curl
 set -euo pipefail
 
 lacking=()   # what to tell people
@@ -52,6 +53,14 @@ browser() {
     have chromedriver || lack "chromedriver (drives it)" chromium-driver
 }
 
+clients() {
+    have curl || lack "curl" curl ca-certificates
+    { have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null; } ||
+        lack "Python 3 with venv and pip" python3 python3-venv python3-pip
+    { have node && have npm; } || lack "Node.js with npm" nodejs npm
+    have flock || lack "flock" util-linux
+}
+
 # Debian 12 has Java 17, Debian 13 has 21: take what there is, and the newest beside it for OpenSearch 3.
 choose_java() {
     local release
@@ -68,8 +77,8 @@ wanted_java=
 [ $# -gt 0 ] || set -- build
 for subset in "$@"; do
     case $subset in
-        build | servers | browser) "$subset" ;;
-        *) echo "prepare.sh: there is no subset \`$subset\`: build, servers or browser" >&2; exit 2 ;;
+        build | servers | browser | clients) "$subset" ;;
+        *) echo "prepare.sh: there is no subset \`$subset\`: build, servers, browser or clients" >&2; exit 2 ;;
     esac
 done
 [ -z "$wanted_java" ] || lacking+=("a JDK, release $wanted_java")

@@ -83,7 +83,7 @@ fn alerts_fire_for_what_they_are_meant_for() {
 
 #[test]
 fn rules_and_dashboard_ask_for_documented_metrics_only() {
-    let documented = std::fs::read_to_string(root().join("docs/METRICS.md")).expect("the list of metrics");
+    let documented = std::fs::read_to_string(root().join("docs/metrics.md")).expect("the list of metrics");
     let documented = metrics_in(&documented);
     let dashboard = read("grafana.json");
     serde_json::from_str::<Value>(&dashboard).expect("the dashboard is JSON");

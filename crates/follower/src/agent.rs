@@ -34,7 +34,6 @@ pub(crate) struct Agent {
     /// Names for which a start is being checked: two requests for one name must not both pass.
     starting: Mutex<std::collections::BTreeSet<IndexName>>,
     tasks: TaskTracker,
-    switches: Mutex<BTreeMap<String, String>>,
 }
 
 impl Agent {
@@ -60,6 +59,7 @@ impl Agent {
             leaders: Arc::new(LeaderBook::new(tls, configured, registered)),
             gate: Arc::new(Gate::new(MOST_BULKS)),
             sightings,
+            switches: Arc::new(Mutex::new(switches)),
             budget: Budget::new(config.memory_bytes),
             lanes_per_shard: config.lanes_per_shard.max(1),
             refresh_millis: config.refresh_millis,
@@ -73,7 +73,6 @@ impl Agent {
             indices: Arc::default(),
             starting: Mutex::default(),
             tasks: TaskTracker::new(),
-            switches: Mutex::new(switches),
         };
         if agent.context.snapshot_path.is_some() {
             let TaskContext {
@@ -114,7 +113,7 @@ impl Agent {
     }
 
     async fn start_following(&self, request: StartRequest) -> Result<(), ControlError> {
-        if lock(&self.switches)
+        if lock(&self.context.switches)
             .get(BLOCK_START)
             .is_some_and(|on| on == "true")
         {
@@ -159,6 +158,7 @@ impl Agent {
             overrides: request.overrides,
             shards: leader.shards,
             started_at_millis: now_millis(),
+            delete_follower: false,
         };
         let (store, stored) = (self.context.store.clone(), definition.clone());
         crate::blocking(move || {
@@ -198,9 +198,11 @@ impl Agent {
     ) -> Result<(), ControlError> {
         match timeout(PATIENCE, outcome).await {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(ControlError::Unavailable(format!(
+            Ok(Err(_)) if self.context.shutdown.is_cancelled() => Err(ControlError::Unavailable(format!(
                 "the agent is shutting down; [{index}] goes on later"
             ))),
+            // The task has ended before this command's turn came: another one had stopped the index.
+            Ok(Err(_)) => Err(ControlError::NotReplicating(index.clone())),
             Err(_) => {
                 let waiting = self.status(index).and_then(|status| status.waiting_for);
                 let waiting = waiting.unwrap_or_else(|| "its work to end".to_owned());
@@ -270,7 +272,7 @@ impl Agent {
     ) -> Result<(), ControlError> {
         let (store, stored) = (self.context.store.clone(), switches.clone());
         crate::blocking(move || store.put_switches(&stored)).await?;
-        let mut kept = lock(&self.switches);
+        let mut kept = lock(&self.context.switches);
         for (name, value) in switches {
             match value {
                 Some(value) => kept.insert(name, value),
@@ -281,7 +283,7 @@ impl Agent {
     }
 
     pub(crate) fn switches(&self) -> BTreeMap<String, String> {
-        lock(&self.switches).clone()
+        lock(&self.context.switches).clone()
     }
 
     /// The link to a leader.

@@ -228,6 +228,77 @@ pub struct ShardStatus {
     pub write_millis: u64,
 }
 
+/// One operation on many indices.
+#[derive(Debug, Clone)]
+pub struct ManyRequest {
+    /// What to do with each.
+    pub operation: ManyOperation,
+    /// The indices: the leader's for a start, following ones for the others.
+    pub pattern: Pattern,
+    /// Of those, the ones to leave out.
+    pub exclude: Vec<Pattern>,
+}
+
+/// What is done with each of many indices.
+#[derive(Debug, Clone)]
+pub enum ManyOperation {
+    /// Follow it, under the leader's name.
+    Start {
+        /// A registered leader.
+        leader_alias: String,
+    },
+    /// End following it.
+    Stop,
+    /// Hold it.
+    Pause,
+    /// Go on with it.
+    Resume,
+}
+
+impl ManyOperation {
+    /// The operation in one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            ManyOperation::Start { .. } => "START",
+            ManyOperation::Stop => "STOP",
+            ManyOperation::Pause => "PAUSE",
+            ManyOperation::Resume => "RESUME",
+        }
+    }
+}
+
+/// How an operation on many indices stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ManyStatus {
+    /// The task's number in this life of the agent.
+    pub id: u64,
+    /// [`ManyOperation::word`].
+    pub operation: &'static str,
+    /// The pattern that chose the indices.
+    pub pattern: String,
+    /// When it was begun, in milliseconds since 1970.
+    pub started_at_millis: u64,
+    /// Indices that are as asked.
+    pub succeeded: usize,
+    /// Indices that are waiting, or under way.
+    pub pending: usize,
+    /// Indices that were not begun because the task was cancelled or the agent ended.
+    pub cancelled: usize,
+    /// Indices with which it failed.
+    pub failed_indices: Vec<FailedIndex>,
+    /// Whether it is over.
+    pub ended: bool,
+}
+
+/// An index with which an operation on many failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FailedIndex {
+    /// The index.
+    pub index: IndexName,
+    /// Why.
+    pub reason: String,
+}
+
 /// Why a request was refused.
 #[derive(Debug, Error)]
 pub enum ControlError {
@@ -282,6 +353,15 @@ pub enum ControlError {
         /// The rule's name.
         name: String,
     },
+    /// An operation on many indices runs already.
+    #[error("bulk task [{0}] is still running: wait until it has ended, or cancel it")]
+    TaskRunning(u64),
+    /// No such operation on many indices is known, or it cannot be cancelled any more.
+    #[error("Task {0} not found or already completed")]
+    NoSuchTask(u64),
+    /// A pattern that should choose indices chooses none.
+    #[error("no index matches [{0}]")]
+    NothingMatches(String),
     /// An alias is still used by a rule.
     #[error("leader [{alias}] is still used by the autofollow rule [{name}]: delete that first")]
     LeaderInUseByRule {
@@ -300,6 +380,9 @@ pub enum ControlError {
 
 /// The setting that forbids starts while it is `true`.
 pub const BLOCK_START: &str = "plugins.replication.follower.block.start";
+
+/// The setting that lets a follower be deleted when its leader index is, while it is `true`.
+pub const DELETE_INDEX: &str = "plugins.replication.replicate.delete_index";
 
 /// Registered leaders: alias → addresses of their agents.
 pub type Leaders = BTreeMap<String, Vec<String>>;

@@ -12,6 +12,7 @@ pub mod control;
 mod health;
 mod index;
 mod leaders;
+mod many;
 pub mod metrics;
 mod overview;
 mod shard;
@@ -34,12 +35,14 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Agent;
 use crate::autofollow::AutoFollow;
 use crate::index::Command;
+use crate::many::Many;
 use crate::overview::Overview;
 use crate::verify::Verifications;
 
 pub use control::{
-    ControlError, Difference, DifferenceKind, FailedStart, FilesStatus, IndexStatus, Leaders, RepairStatus,
-    RuleRequest, RuleStatus, ShardStatus, StartRequest, VerifyOutcome, VerifyStatus,
+    ControlError, Difference, DifferenceKind, FailedIndex, FailedStart, FilesStatus, IndexStatus, Leaders,
+    ManyOperation, ManyRequest, ManyStatus, RepairStatus, RuleRequest, RuleStatus, ShardStatus, StartRequest,
+    VerifyOutcome, VerifyStatus,
 };
 pub use overview::{
     AgentStatus, CertificateStatus, ClusterStatus, LagHistory, LeaderStatus, Surroundings, TargetStatus,
@@ -68,6 +71,7 @@ pub struct FollowerConfig {
 pub struct Follower {
     agent: Arc<Agent>,
     autofollow: Arc<AutoFollow>,
+    many: Arc<Many>,
     verifications: Arc<Verifications>,
     overview: Arc<Overview>,
 }
@@ -89,7 +93,8 @@ impl Follower {
         let autofollow = AutoFollow::start(Arc::clone(&agent), shutdown).await?;
         Ok(Follower {
             verifications: Arc::new(Verifications::new(Arc::clone(&agent), ending.clone())),
-            overview: Arc::new(Overview::start(Arc::clone(&agent), ending)),
+            overview: Arc::new(Overview::start(Arc::clone(&agent), ending.clone())),
+            many: Arc::new(Many::new(Arc::clone(&agent), ending)),
             agent,
             autofollow: Arc::new(autofollow),
         })
@@ -132,6 +137,26 @@ impl Follower {
             .await
     }
 
+    /// Begins one operation on many indices; returns the task's number. One task at a time.
+    pub async fn many(&self, request: ManyRequest) -> Result<u64, ControlError> {
+        self.many.begin(request).await
+    }
+
+    /// How such a task stands; `None` if this life of the agent does not know it.
+    pub fn many_status(&self, id: u64) -> Option<ManyStatus> {
+        self.many.status(id)
+    }
+
+    /// Leaves out what such a task has not begun yet.
+    pub fn cancel_many(&self, id: u64) -> Result<(), ControlError> {
+        self.many.cancel(id)
+    }
+
+    /// The agent's own identity, which its lives share.
+    pub fn id(&self) -> &str {
+        self.agent.store().follower_id()
+    }
+
     /// Makes a rule that follows a leader's indices by their names.
     pub async fn add_rule(&self, request: RuleRequest) -> Result<(), ControlError> {
         self.autofollow.add(request).await
@@ -147,7 +172,8 @@ impl Follower {
         self.autofollow.list()
     }
 
-    /// Keeps settings by name; `None` puts the default back. [`control::BLOCK_START`] is obeyed, the others are only shown.
+    /// Keeps settings by name; `None` puts the default back. [`control::BLOCK_START`] and [`control::DELETE_INDEX`] are
+    /// obeyed, the others are only shown.
     pub async fn set_switches(&self, switches: Vec<(String, Option<String>)>) -> Result<(), ControlError> {
         self.agent.set_switches(switches).await
     }
@@ -229,6 +255,7 @@ impl Follower {
     /// start.
     pub async fn stopped(&self) {
         self.autofollow.stopped().await;
+        self.many.stopped().await;
         self.verifications.stopped().await;
         self.overview.stopped().await;
         self.agent.stopped().await;

@@ -97,20 +97,22 @@ fn rule_to_remove(mut body: Object) -> Result<(String, String), ApiError> {
     }
 }
 
+/// The leader's alias in either generation's word.
+pub(crate) fn alias(body: &mut Object, faults: &mut Vec<String>) -> Result<Option<String>, ApiError> {
+    let given = [body.text("leader_alias")?, body.text("remote_cluster")?];
+    if given.iter().all(Option::is_some) {
+        faults.push("Params [leader_alias] and [remote_cluster] mean the same: give only one".to_owned());
+    }
+    let given = given.into_iter().flatten().next();
+    Ok(given.filter(|alias| !alias.is_empty()))
+}
+
 /// Alias and name, the alias in either generation's word.
 fn identity(
     body: &mut Object,
     faults: &mut Vec<String>,
 ) -> Result<(Option<String>, Option<String>), ApiError> {
-    let given = [body.text("leader_alias")?, body.text("remote_cluster")?];
-    if given.iter().all(Option::is_some) {
-        faults.push("Params [leader_alias] and [remote_cluster] mean the same: give only one".to_owned());
-    }
-    let alias = given
-        .into_iter()
-        .flatten()
-        .next()
-        .filter(|alias| !alias.is_empty());
+    let alias = alias(body, faults)?;
     let name = body.text("name")?.filter(|name| !name.is_empty());
     let missing: Vec<&str> = [("leader_alias", &alias), ("name", &name)]
         .into_iter()
@@ -129,7 +131,7 @@ fn identity(
     Ok((alias, name))
 }
 
-fn pattern_faults(pattern: &str) -> Vec<String> {
+pub(crate) fn pattern_faults(pattern: &str) -> Vec<String> {
     let mut faults = Vec::new();
     if pattern.contains(|c: char| " \"\\<|,>/?#:".contains(c) || c.is_control()) {
         faults.push(format!(

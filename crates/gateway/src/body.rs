@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::error::ApiError;
+use crate::unpack::{Coding, coding, unpack};
 
 /// Bytes that a control request may have; a mapping or a settings object is far smaller.
 const LIMIT: usize = 1 << 20;
@@ -53,6 +54,21 @@ pub(crate) async fn bytes(body: Body, limit: usize) -> Result<Bytes, ApiError> {
         })
 }
 
+/// Reads the body of a control request, as it was before it was compressed.
+pub(crate) async fn control(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    let bytes = bytes(body, LIMIT).await?;
+    match coding(headers) {
+        _ if bytes.is_empty() => Ok(bytes),
+        Coding::Plain => Ok(bytes),
+        Coding::Gzip => unpack(bytes, LIMIT).await,
+        Coding::Other => Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "illegal_argument_exception",
+            "the request body is compressed in a way that is not supported: use gzip, or none",
+        )),
+    }
+}
+
 impl Object {
     /// Reads a body. `parser` is the engines' name for who reads it; it opens the error texts.
     pub(crate) async fn read(
@@ -60,11 +76,31 @@ impl Object {
         body: Body,
         parser: &'static str,
     ) -> Result<Object, ApiError> {
-        let bytes = bytes(body, LIMIT).await?;
+        let bytes = control(headers, body).await?;
         if bytes.is_empty() {
             return Err(ApiError::parse("request body or source parameter is required"));
         }
         require_json(headers)?;
+        Object::parse(&bytes, parser)
+    }
+
+    /// As [`Self::read`], for calls that work without a body too. A page of another site can make a browser send a request
+    /// without a body, but not without its `Origin`.
+    pub(crate) async fn read_optional(
+        headers: &HeaderMap,
+        body: Body,
+        parser: &'static str,
+    ) -> Result<Object, ApiError> {
+        let bytes = control(headers, body).await?;
+        if !bytes.is_empty() || headers.contains_key(header::ORIGIN) {
+            require_json(headers)?;
+        }
+        if bytes.is_empty() {
+            return Ok(Object {
+                parser,
+                fields: Vec::new(),
+            });
+        }
         Object::parse(&bytes, parser)
     }
 
@@ -106,18 +142,17 @@ impl Object {
         }
     }
 
-    /// Takes a field of `true` or `false` out; `null` counts as absent.
-    pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>, ApiError> {
-        match self.take(name) {
-            None
-            | Some(Field {
-                value: Value::Null, ..
-            }) => Ok(None),
-            Some(Field {
-                value: Value::Bool(flag),
-                ..
-            }) => Ok(Some(flag)),
-            Some(field) => Err(self.wrong(&field)),
+    /// Takes a boolean field out, also in quotes, as the engines do; `null` and no field are `false`.
+    pub(crate) fn flag(&mut self, name: &str) -> Result<bool, ApiError> {
+        let Some(field) = self.take(name) else {
+            return Ok(false);
+        };
+        match &field.value {
+            Value::Null => Ok(false),
+            Value::Bool(flag) => Ok(*flag),
+            Value::String(text) if text == "true" => Ok(true),
+            Value::String(text) if text == "false" => Ok(false),
+            _ => Err(self.wrong(&field)),
         }
     }
 
@@ -176,6 +211,15 @@ impl Object {
             self.parser, field.name
         ))
     }
+}
+
+/// Reads the body of a call that takes none, or an empty object.
+pub(crate) async fn require_none(
+    headers: &HeaderMap,
+    body: Body,
+    parser: &'static str,
+) -> Result<(), ApiError> {
+    Object::read_optional(headers, body, parser).await?.finish()
 }
 
 /// Refuses a body that does not say that it is JSON. Browsers cannot send that header across sites without asking.

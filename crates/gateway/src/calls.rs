@@ -91,7 +91,7 @@ pub(crate) async fn pause(
     body: Body,
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
-    let mut body = Object::read(&headers, body, "PauseReplicationRequestParser").await?;
+    let mut body = Object::read_optional(&headers, body, "PauseReplicationRequestParser").await?;
     let reason = body.text("reason")?;
     body.finish()?;
     to_the_end(async move { gateway.control.pause(&IndexName::new(index), reason).await }).await?;
@@ -106,7 +106,12 @@ pub(crate) async fn resume(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    nothing(&uri, &headers, body, "ResumeReplicationRequestParser").await?;
+    Params::of(&uri, &[])?;
+    let mut body = Object::read(&headers, body, "ResumeReplicationRequestParser").await?;
+    // The incumbent's way to go on after its lease has expired: it copies everything anew. No lease expires here, and what a
+    // resumption has to read again it does without being told.
+    body.flag("force_resume")?;
+    body.finish()?;
     to_the_end(async move { gateway.control.resume(&IndexName::new(index)).await }).await?;
     Ok(acknowledged())
 }
@@ -119,8 +124,7 @@ pub(crate) async fn update(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    // The engines' time-outs: what is acknowledged here is kept, and applied as soon as the target takes it.
-    Params::of(&uri, &["timeout", "master_timeout", "cluster_manager_timeout"])?;
+    Params::of(&uri, &[])?;
     let overrides = update_request(Object::read(&headers, body, "UpdateSettingsRequest").await?)?;
     to_the_end(async move { gateway.control.update(&IndexName::new(index), overrides).await }).await?;
     Ok(acknowledged())

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use slipstream_follower::{
-    ControlError, Follower, IndexStatus, LagHistory, Leaders, RuleRequest, RuleStatus, StartRequest,
-    Surroundings, Trend, VerifyStatus,
+    ControlError, Follower, IndexStatus, LagHistory, Leaders, ManyRequest, ManyStatus, RuleRequest,
+    RuleStatus, StartRequest, Surroundings, Trend, VerifyStatus,
 };
 use slipstream_model::IndexName;
 use slipstream_model::readiness::Component;
@@ -24,6 +24,14 @@ pub trait Control: Send + Sync + 'static {
     async fn resume(&self, index: &IndexName) -> Result<(), ControlError>;
     /// Replaces an index's overrides.
     async fn update(&self, index: &IndexName, overrides: Settings) -> Result<(), ControlError>;
+    /// Begins one operation on many indices; the task's number.
+    async fn many(&self, request: ManyRequest) -> Result<u64, ControlError>;
+    /// How such a task stands.
+    fn many_status(&self, id: u64) -> Option<ManyStatus>;
+    /// Ends one early.
+    fn cancel_many(&self, id: u64) -> Result<(), ControlError>;
+    /// The agent's identity, which its tasks are named by.
+    fn id(&self) -> String;
     /// Makes an auto-follow rule.
     async fn add_rule(&self, request: RuleRequest) -> Result<(), ControlError>;
     /// Ends one.
@@ -78,6 +86,22 @@ impl Control for Follower {
 
     async fn update(&self, index: &IndexName, overrides: Settings) -> Result<(), ControlError> {
         Follower::update(self, index, overrides).await
+    }
+
+    async fn many(&self, request: ManyRequest) -> Result<u64, ControlError> {
+        Follower::many(self, request).await
+    }
+
+    fn many_status(&self, id: u64) -> Option<ManyStatus> {
+        Follower::many_status(self, id)
+    }
+
+    fn cancel_many(&self, id: u64) -> Result<(), ControlError> {
+        Follower::cancel_many(self, id)
+    }
+
+    fn id(&self) -> String {
+        Follower::id(self).to_owned()
     }
 
     async fn add_rule(&self, request: RuleRequest) -> Result<(), ControlError> {

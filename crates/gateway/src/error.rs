@@ -110,7 +110,12 @@ impl From<ControlError> for ApiError {
             ControlError::NoSuchLeader(_) => {
                 ApiError::new(StatusCode::NOT_FOUND, "no_such_remote_cluster_exception", reason)
             }
-            ControlError::NoSuchRule { .. } => ApiError::not_found(reason),
+            ControlError::NoSuchRule { .. }
+            | ControlError::NoSuchTask(_)
+            | ControlError::NothingMatches(_) => ApiError::not_found(reason),
+            ControlError::TaskRunning(_) => {
+                ApiError::new(StatusCode::CONFLICT, "illegal_state_exception", reason)
+            }
             ControlError::NoSuchLeaderIndex(index) => {
                 ApiError::new(StatusCode::NOT_FOUND, "index_not_found_exception", reason)
                     .missing_index(index.as_str())

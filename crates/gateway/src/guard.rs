@@ -29,6 +29,8 @@ pub(crate) enum NamedBy {
     Aliases,
     /// `dest.index`.
     Reindex,
+    /// `indices` of a restoration, where they keep their names.
+    Restore,
 }
 
 /// `POST IDX/CALL` that reads, or changes only how the index is stored.
@@ -93,11 +95,20 @@ pub(crate) fn intent(method: &Method, path: &str, index_param: Option<&str>) -> 
         "_bulk" => Intent::Write("_all".to_owned()),
         "_reindex" => Intent::Named(NamedBy::Reindex),
         "_aliases" => Intent::Named(NamedBy::Aliases),
+        // Adds indices to a data stream and takes them out: `actions[].….index`, as with aliases.
+        "_data_stream" if second == Some("_modify") => Intent::Named(NamedBy::Aliases),
+        "_snapshot" if segments.get(3).is_some_and(|call| call == "_restore") => {
+            Intent::Named(NamedBy::Restore)
+        }
         name if OF_ALL.contains(&name) => Intent::Write(named()),
         name if name.starts_with('_') => Intent::Read,
         index => {
             let typed = segments.get(2).map(String::as_str);
             match (second, typed) {
+                // The index that is made is written to as well.
+                (Some("_shrink" | "_split" | "_clone" | "_rollover"), Some(made)) => {
+                    Intent::Write(format!("{index},{made}"))
+                }
                 (Some("_bulk"), None) => Intent::Bulk(Some(index.to_owned())),
                 // Elasticsearch 7 still takes a type between index and call.
                 (Some(kind), Some("_bulk")) if !kind.starts_with('_') || kind == "_doc" => {
@@ -115,8 +126,8 @@ pub(crate) fn intent(method: &Method, path: &str, index_param: Option<&str>) -> 
     }
 }
 
-/// The first of the `following` names that the expression takes in by name or pattern. Aliases and date expressions are
-/// known to the target only.
+/// The first of the `following` names that the expression takes in by name or pattern. What aliases and date expressions mean
+/// is known to the target only: it is asked next.
 pub(crate) fn first_match<'a>(expression: &str, following: &'a [String]) -> Option<&'a String> {
     let mut chosen: Vec<&String> = Vec::new();
     for part in expression
@@ -139,6 +150,17 @@ pub(crate) fn first_match<'a>(expression: &str, following: &'a [String]) -> Opti
 pub(crate) fn names_in(body: &serde_json::Value, by: NamedBy) -> Option<Vec<String>> {
     let mut names = Vec::new();
     match by {
+        NamedBy::Restore => match body.get("indices") {
+            // Under other names they are other indices, and over an open index no engine restores anything.
+            _ if body.get("rename_pattern").is_some() => {}
+            None => {}
+            Some(serde_json::Value::String(list)) => names.push(list.clone()),
+            Some(list) => {
+                for name in list.as_array()? {
+                    names.push(name.as_str()?.to_owned());
+                }
+            }
+        },
         NamedBy::Reindex => names.push(body.get("dest")?.get("index")?.as_str()?.to_owned()),
         NamedBy::Aliases => {
             for action in body.get("actions")?.as_array()? {
@@ -193,6 +215,8 @@ mod tests {
             ("POST", "/%661/_doc"),
             ("POST", "//f1//_doc"),
             ("POST", "/f1/_rollover"),
+            ("PUT", "/f1/_block/write"),
+            ("POST", "/f1/_freeze"),
             ("PATCH", "/f1/_anything"),
         ] {
             assert_eq!(
@@ -200,6 +224,14 @@ mod tests {
                 Intent::Write("f1".to_owned()),
                 "{method} {path}"
             );
+        }
+    }
+
+    #[test]
+    fn the_index_that_is_made_of_another_is_written_to() {
+        for call in ["_shrink", "_split", "_clone", "_rollover"] {
+            let intent = of("POST", &format!("/a/{call}/f1"));
+            assert_eq!(intent, Intent::Write("a,f1".to_owned()), "{call}");
         }
     }
 
@@ -240,6 +272,16 @@ mod tests {
         );
         assert_eq!(of("POST", "/_bulk/stream"), Intent::Write("_all".to_owned()));
         assert_eq!(of("POST", "/_reindex"), Intent::Named(NamedBy::Reindex));
+        assert_eq!(
+            of("POST", "/_data_stream/_modify"),
+            Intent::Named(NamedBy::Aliases)
+        );
+        assert_eq!(of("PUT", "/_data_stream/x"), Intent::Read);
+        assert_eq!(
+            of("POST", "/_snapshot/r/s/_restore"),
+            Intent::Named(NamedBy::Restore)
+        );
+        assert_eq!(of("PUT", "/_snapshot/r/s"), Intent::Read);
     }
 
     #[test]
@@ -270,5 +312,18 @@ mod tests {
         let reindex = json!({"source": {"index": "f1"}, "dest": {"index": "x"}});
         assert_eq!(names_in(&reindex, NamedBy::Reindex).unwrap(), ["x"]);
         assert_eq!(names_in(&json!({"actions": "?"}), NamedBy::Aliases), None);
+        let modified = json!({"actions": [{"add_backing_index": {"data_stream": "d", "index": "f1"}}]});
+        assert_eq!(names_in(&modified, NamedBy::Aliases).unwrap(), ["f1"]);
+        for (body, names) in [
+            (json!({}), vec![]),
+            (json!({"indices": "a,f*"}), vec!["a,f*"]),
+            (json!({"indices": ["a", "f1"]}), vec!["a", "f1"]),
+            (
+                json!({"indices": "f1", "rename_pattern": "(.+)", "rename_replacement": "x-$1"}),
+                vec![],
+            ),
+        ] {
+            assert_eq!(names_in(&body, NamedBy::Restore).unwrap(), names, "{body}");
+        }
     }
 }

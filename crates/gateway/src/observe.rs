@@ -93,7 +93,7 @@ pub(crate) async fn verify(
 ) -> Result<Response, ApiError> {
     Params::of(&uri, &[])?;
     let mut body = Object::read(&headers, body, "VerifyRequestParser").await?;
-    let repair = body.flag("repair")?.unwrap_or(false);
+    let repair = body.flag("repair")?;
     body.finish()?;
     gateway.control.verify(&IndexName::new(index), repair)?;
     Ok(acknowledged())

@@ -5,8 +5,11 @@ use axum::http::Uri;
 
 use crate::error::ApiError;
 
-/// Parameters that change how an answer is printed, on every call.
-const PRINTING: [&str; 3] = ["pretty", "human", "error_trace"];
+/// Parameters that change how an answer is printed, on every call. Answers are JSON whatever `format` says.
+const PRINTING: [&str; 5] = ["pretty", "human", "error_trace", "filter_path", "format"];
+/// How long the engines wait for something, on every call. Here a call waits as long as it has to, at most half a minute, so
+/// they only have to be times.
+const WAITING: [&str; 3] = ["timeout", "master_timeout", "cluster_manager_timeout"];
 
 /// The query of one request.
 pub(crate) struct Params {
@@ -18,7 +21,16 @@ impl Params {
     /// Reads the query; refuses parameters that neither printing nor `allowed` knows.
     pub(crate) fn of(uri: &Uri, allowed: &[&str]) -> Result<Params, ApiError> {
         let params = Params::unchecked(uri)?;
-        for (name, _) in &params.pairs {
+        for (name, value) in &params.pairs {
+            if WAITING.contains(&name.as_str()) {
+                if !is_time(value) {
+                    return Err(ApiError::illegal(format!(
+                        "failed to parse setting [{name}] with value [{value}] as a time value: give a number and its unit, as in \
+                         [30s]"
+                    )));
+                }
+                continue;
+            }
             if !allowed.contains(&name.as_str()) && !PRINTING.contains(&name.as_str()) {
                 return Err(ApiError::illegal(format!(
                     "request [{}] contains unrecognized parameter: [{name}]",
@@ -60,6 +72,14 @@ impl Params {
     }
 }
 
+/// Whether the engines would take it for a span of time.
+fn is_time(text: &str) -> bool {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let unit = text[digits..].to_ascii_lowercase();
+    matches!(text, "0" | "-1")
+        || (digits > 0 && matches!(unit.as_str(), "nanos" | "micros" | "ms" | "s" | "m" | "h" | "d"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +100,20 @@ mod tests {
         );
         assert!(!params("/a?verbose=false").ok().unwrap().flag("verbose").unwrap());
         assert!(params("/a?verbose=1").ok().unwrap().flag("verbose").is_err());
+    }
+
+    #[test]
+    fn what_the_engines_take_everywhere_is_taken() {
+        for query in [
+            "format=json&human&filter_path=a.b",
+            "timeout=30s&master_timeout=-1&cluster_manager_timeout=1m",
+        ] {
+            assert!(params(&format!("/a?{query}")).is_ok(), "{query}");
+        }
+        for query in ["timeout=soon", "timeout=", "master_timeout=30"] {
+            let error = params(&format!("/a?{query}")).err().unwrap();
+            assert!(error.reason().contains("as a time value"), "{}", error.reason());
+        }
     }
 
     #[test]

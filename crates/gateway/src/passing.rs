@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,9 +15,10 @@ use serde_json::{Map, Value};
 
 use crate::error::{ApiError, plain};
 use crate::guard::{Intent, first_match, intent, names_in};
+use crate::opened::{self, Opened};
 use crate::params::Params;
-use crate::proxy::{BODY_LIMIT, Passed, Proxy};
-use crate::{Gateway, body, bulk};
+use crate::proxy::{Passed, Proxy};
+use crate::{Gateway, bulk};
 
 /// Bytes of names that one question to the target carries.
 const QUESTION: usize = 2_000;
@@ -60,29 +60,26 @@ pub(crate) async fn any(State(gateway): State<Arc<Gateway>>, request: Request) -
         )));
     };
     let address = proxy.address(&uri)?;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let intent = if following.is_empty() {
         Intent::Read
     } else {
         intent(&method, &address.path, index_param)
     };
-    let held = Held {
-        proxy,
-        following: &following,
-        headers: &parts.headers,
-    };
     match intent {
         Intent::Read => proxy.pass(method, address.url, &parts.headers, body).await,
         Intent::Write(expression) => {
+            let held = Held::new(proxy, &following, &parts.headers);
             if let Some(refusal) = held.refusal(&expression).await? {
                 return Ok(refusal);
             }
             proxy.pass(method, address.url, &parts.headers, body).await
         }
         Intent::Named(by) => {
-            let _room = proxy.hold(&parts.headers).await?;
-            let bytes = held.readable(body).await?;
-            let named = serde_json::from_slice(&bytes)
+            let Opened { bytes, _room } = opened::open(proxy, &mut parts.headers, body).await?;
+            let held = Held::new(proxy, &following, &parts.headers);
+            let object: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+            let named = serde_json::from_slice(object)
                 .ok()
                 .and_then(|body| names_in(&body, by));
             let Some(names) = named else {
@@ -98,8 +95,8 @@ pub(crate) async fn any(State(gateway): State<Arc<Gateway>>, request: Request) -
             proxy.pass_held(method, address.url, &parts.headers, bytes).await
         }
         Intent::Bulk(default_index) => {
-            let _room = proxy.hold(&parts.headers).await?;
-            let bytes = held.readable(body).await?;
+            let Opened { bytes, _room } = opened::open(proxy, &mut parts.headers, body).await?;
+            let held = Held::new(proxy, &following, &parts.headers);
             held.bulk(method, address.url, default_index.as_deref(), bytes)
                 .await
         }
@@ -116,27 +113,13 @@ struct Held<'a> {
 /// What the target says about names: concrete index → its aliases.
 type Resolved = BTreeMap<String, Vec<String>>;
 
-impl Held<'_> {
-    /// Reads a body that has to be looked into, so it must be readable.
-    async fn readable(&self, body: Body) -> Result<Bytes, ApiError> {
-        let text = |name| {
-            self.headers
-                .get(name)
-                .and_then(|v| v.to_str().ok())
-                .unwrap_or_default()
-                .to_ascii_lowercase()
-        };
-        let coding = text(header::CONTENT_ENCODING);
-        let media = text(header::CONTENT_TYPE);
-        if !matches!(coding.as_str(), "" | "identity") || !media.contains("json") {
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "illegal_argument_exception",
-                "while indices follow, the gateway looks into this body to keep writes away from them: send it as \
-                 uncompressed JSON, or to the target cluster itself",
-            ));
+impl<'a> Held<'a> {
+    fn new(proxy: &'a Proxy, following: &'a [String], headers: &'a HeaderMap) -> Self {
+        Held {
+            proxy,
+            following,
+            headers,
         }
-        body::bytes(body, BODY_LIMIT).await
     }
 
     /// The answer to a write to this expression, if it takes in a following index.
@@ -222,7 +205,10 @@ impl Held<'_> {
                 .filter(|(name, _)| name != "filter_path")
                 .map(|(n, v)| (n.into(), v.into()))
                 .collect();
-            url.query_pairs_mut().clear().extend_pairs(kept);
+            url.set_query(None);
+            if !kept.is_empty() {
+                url.query_pairs_mut().extend_pairs(kept);
+            }
             match self
                 .proxy
                 .exchange(method, url, self.headers, parted.rest.clone())

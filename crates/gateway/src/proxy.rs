@@ -188,16 +188,16 @@ impl Proxy {
         headers: &HeaderMap,
         body: &Value,
     ) -> Result<Passed, ApiError> {
-        self.exchange(method, self.address(uri)?.url, headers, body.to_string().into())
+        let mut headers = headers.clone();
+        // This body is ours, whatever the caller's was packed in.
+        headers.remove(header::CONTENT_ENCODING);
+        self.exchange(method, self.address(uri)?.url, &headers, body.to_string().into())
             .await
     }
 
-    /// Room for a body that has to be looked into; waits for it. Keep it as long as the body.
-    pub(crate) async fn hold(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, ApiError> {
-        let length = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-        let kib = length.unwrap_or(BODY_LIMIT).min(BODY_LIMIT).div_ceil(1024);
+    /// Room for this many bytes of a body that has to be looked into; waits for it. Keep it as long as the body.
+    pub(crate) async fn hold(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let kib = bytes.min(BODY_LIMIT).div_ceil(1024);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
         let closed = |_| ApiError::unavailable("the gateway is ending");
         Arc::clone(&self.held)

@@ -27,8 +27,6 @@ use crate::{Gateway, body, settings};
 
 /// How long an agent may take to accept a connection before `_remote/info` calls it not connected.
 const CONNECT_WAIT: Duration = Duration::from_secs(2);
-/// Bytes that a settings body may have.
-const LIMIT: usize = 1 << 20;
 
 /// `PUT /_cluster/settings`.
 pub(crate) async fn put(
@@ -38,7 +36,7 @@ pub(crate) async fn put(
     body: Body,
 ) -> Result<Response, ApiError> {
     let flat = params(&gateway, &uri)?.flag("flat_settings")?;
-    let bytes = body::bytes(body, LIMIT).await?;
+    let bytes = body::control(&headers, body).await?;
     if bytes.is_empty() {
         return Err(ApiError::parse("request body or source parameter is required"));
     }

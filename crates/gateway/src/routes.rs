@@ -11,10 +11,11 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, get, post, put};
 
 use crate::error::{ApiError, method_not_allowed};
+use crate::filter::filter;
 use crate::params::Params;
 use crate::pretty::pretty;
 use crate::traced::traced;
-use crate::{Gateway, autofollow, calls, observe, overview, page, passing, remotes, stats, status};
+use crate::{Gateway, autofollow, calls, many, observe, overview, page, passing, remotes, stats, status};
 
 /// Bytes of an answer that is laid out anew.
 const PRETTY_LIMIT: usize = 64 << 20;
@@ -88,6 +89,13 @@ pub(crate) fn all() -> Vec<Route> {
                 &["post", "delete"],
                 post(autofollow::add).delete(autofollow::remove),
             ),
+            replication(prefix, "_bulk_start", &["post"], post(many::start)),
+            replication(prefix, "_bulk_stop", &["post"], post(many::stop)),
+            replication(prefix, "_bulk_pause", &["post"], post(many::pause)),
+            replication(prefix, "_bulk_resume", &["post"], post(many::resume)),
+            replication(prefix, "_bulk_status", &["get"], get(many::bulk_status)),
+            replication(prefix, "_task_status/{task}", &["get"], get(many::task_status)),
+            replication(prefix, "_task_cancel/{task}", &["post"], post(many::task_cancel)),
             replication(prefix, "leader_stats", &["get"], get(stats::leader)),
             replication(prefix, "follower_stats", &["get"], get(stats::follower)),
             replication(prefix, "autofollow_stats", &["get"], get(stats::autofollow)),
@@ -123,15 +131,19 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .with_state(gateway)
 }
 
-/// `?pretty`, on all of the gateway's own answers.
+/// `?pretty` and `?filter_path`, on all of the gateway's own answers.
 async fn lay_out(request: Request, next: Next) -> Result<Response, ApiError> {
-    let wanted = Params::unchecked(request.uri()).and_then(|params| params.flag("pretty"))?;
+    let params = Params::unchecked(request.uri())?;
+    let wanted = params.flag("pretty")?;
+    let paths = params.get("filter_path").filter(|paths| !paths.is_empty());
     let response = next.run(request).await;
     let json = response
         .headers()
         .get(header::CONTENT_TYPE)
         .is_some_and(|value| value == "application/json");
-    if !wanted || !json {
+    // Errors are shown whole, as the engines show theirs.
+    let paths = paths.filter(|_| response.status().is_success());
+    if !json || (!wanted && paths.is_none()) {
         return Ok(response);
     }
     let (mut parts, body) = response.into_parts();
@@ -143,8 +155,16 @@ async fn lay_out(request: Request, next: Next) -> Result<Response, ApiError> {
             "the answer is too long for ?pretty",
         )
     };
-    let bytes = axum::body::to_bytes(body, PRETTY_LIMIT)
+    let mut bytes = axum::body::to_bytes(body, PRETTY_LIMIT)
         .await
         .map_err(unreadable)?;
-    Ok(Response::from_parts(parts, Body::from(pretty(&bytes))))
+    // Some answers are always laid out.
+    let wanted = wanted || bytes.ends_with(b"\n");
+    if let Some(paths) = paths
+        && let Ok(answer) = serde_json::from_slice(&bytes)
+    {
+        bytes = filter(answer, paths).to_string().into();
+    }
+    let body = if wanted { pretty(&bytes).into() } else { bytes };
+    Ok(Response::from_parts(parts, Body::from(body)))
 }

@@ -38,7 +38,7 @@ pub(crate) async fn status(
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Answer {
+pub(crate) struct Answer {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -93,7 +93,7 @@ struct ShardDetails {
     reader: Option<String>,
 }
 
-fn answer(status: &IndexStatus, verbose: bool, now_millis: u64) -> Answer {
+pub(crate) fn answer(status: &IndexStatus, verbose: bool, now_millis: u64) -> Answer {
     let scanning: Vec<&ShardStatus> = status
         .shards
         .iter()

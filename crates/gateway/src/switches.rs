@@ -1,8 +1,8 @@
 //! The incumbent's own cluster settings, `plugins.replication.*`, sorted by what they do here.
 //!
 //! A few make sense and are obeyed. Most tune machinery that is not there: they are kept and shown, so that scripts which set
-//! them go on working, and the answer says in a `Warning` header that they are without effect. One that asks for something which is not done
-//! here is refused, and so is what the incumbent does not know, or a value that it would not take.
+//! them go on working, and the answer says in a `Warning` header that they are without effect. What the incumbent does not know, or
+//! a value that it would not take, is refused.
 
 use std::time::Duration;
 
@@ -20,8 +20,6 @@ enum Effect {
     Obeyed,
     /// Nothing, for this reason.
     None(&'static str),
-    /// It asks for something that is not done.
-    Refused(&'static str),
 }
 
 /// Which values it may have.
@@ -43,16 +41,13 @@ const LISTENS: Effect = Effect::None("nothing is polled");
 const LEASES: Effect = Effect::None("there are no retention leases");
 const FILES: Effect = Effect::None("no files are copied");
 const RULES: Effect = Effect::None("rules look twice a second, and try again by themselves");
+const TASKS: Effect = Effect::None("bulk tasks work on four indices at a time and wait for each");
 const POOLS: Effect = Effect::None("the leader's nodes do no work for replication");
 
 /// Name behind the prefix, effect, values. The incumbent's ranges.
-const KNOWN: [(&str, Effect, Range); 16] = [
+const KNOWN: [(&str, Effect, Range); 17] = [
     ("follower.block.start", Effect::Obeyed, Range::Flag),
-    (
-        "replicate.delete_index",
-        Effect::Refused("followers of deleted indices are paused and kept: stop and delete them yourself"),
-        Range::Flag,
-    ),
+    ("replicate.delete_index", Effect::Obeyed, Range::Flag),
     (
         "follower.index.ops_batch_size",
         BATCHES,
@@ -102,7 +97,8 @@ const KNOWN: [(&str, Effect, Range); 16] = [
     ),
     ("leader.thread_pool.size", POOLS, Range::Number(0, u64::MAX)),
     ("leader.thread_pool.queue_size", POOLS, Range::Number(0, u64::MAX)),
-    ("follower.bulk_batch_size", BATCHES, Range::Number(1, 100)),
+    ("follower.bulk_batch_size", TASKS, Range::Number(1, 100)),
+    ("follower.bulk_poll_timeout", TASKS, Range::Number(1, 30)),
 ];
 
 /// A setting that may be kept.
@@ -146,13 +142,6 @@ pub(crate) fn judge(name: &str, value: &Value) -> Result<Switch, ApiError> {
     let idle = match effect {
         Effect::Obeyed => None,
         Effect::None(why) => Some(*why),
-        // Switching it off is what is done anyway.
-        Effect::Refused(_) if text.as_deref().is_none_or(|text| text == "false") => None,
-        Effect::Refused(why) => {
-            return Err(ApiError::illegal(format!(
-                "setting [{name}] cannot be obeyed here: {why}"
-            )));
-        }
     };
     Ok(Switch {
         name: name.to_owned(),
@@ -229,6 +218,8 @@ mod tests {
     fn what_is_obeyed_and_what_is_without_effect_is_told_apart() {
         let block = judged("follower.block.start", &json!(true)).unwrap();
         assert_eq!((block.value.as_deref(), block.idle), (Some("true"), None));
+        let delete = judged("replicate.delete_index", &json!("true")).unwrap();
+        assert_eq!((delete.value.as_deref(), delete.idle), (Some("true"), None));
         let poll = judged("follower.poll_interval", &json!("50ms")).unwrap();
         assert_eq!(poll.idle, Some("nothing is polled"));
         assert_eq!(
@@ -251,16 +242,5 @@ mod tests {
         ] {
             assert!(judged(name, &value).is_err(), "{name}: {value}");
         }
-    }
-
-    #[test]
-    fn what_is_not_done_here_is_not_acknowledged() {
-        let refused = judged("replicate.delete_index", &json!(true)).unwrap_err();
-        assert!(
-            refused.reason().contains("stop and delete them yourself"),
-            "{}",
-            refused.reason()
-        );
-        assert!(judged("replicate.delete_index", &json!(false)).is_ok());
     }
 }

@@ -42,7 +42,7 @@ impl v1::catalog_server::Catalog for CatalogService {
             .await
             .map_err(|e| cause::of_cluster(&e))?;
         let found = found.ok_or_else(|| {
-            Status::not_found(format!(
+            cause::no_such_index(format!(
                 "the leader cluster has no index [{index}]; an alias or a pattern is not one"
             ))
         })?;

@@ -57,8 +57,16 @@ pub(crate) fn shutting_down() -> Status {
     Status::unavailable("leader agent is shutting down")
 }
 
+/// The status of a question about an index that the cluster itself says it does not have.
+pub(crate) fn no_such_index(words: String) -> Status {
+    with_cause(Status::not_found(words), INDEX_GONE)
+}
+
 fn failed(words: String, cause: &'static str) -> Status {
-    let mut status = Status::failed_precondition(words);
+    with_cause(Status::failed_precondition(words), cause)
+}
+
+fn with_cause(mut status: Status, cause: &'static str) -> Status {
     status
         .metadata_mut()
         .insert(TRAILER, MetadataValue::from_static(cause));

@@ -33,7 +33,7 @@ fn every_metric_is_documented_and_nothing_else() {
     for name in ["leader", "follower", "slipstream"] {
         reported(&root.join("crates").join(name).join("src"), &mut names);
     }
-    let text = std::fs::read_to_string(root.join("docs/METRICS.md")).unwrap();
+    let text = std::fs::read_to_string(root.join("docs/metrics.md")).unwrap();
     let documented: BTreeSet<String> = text
         .lines()
         .filter_map(|line| line.strip_prefix("| ")?.split('`').nth(1))

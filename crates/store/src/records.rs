@@ -84,6 +84,9 @@ pub struct Definition {
     pub shards: u32,
     /// When replication was started, in milliseconds since the Unix epoch.
     pub started_at_millis: u64,
+    /// `STOPPING` ends with the deletion of the follower index: its leader was deleted, and the operator wants that.
+    #[serde(default)]
+    pub delete_follower: bool,
 }
 
 /// How far one shard has come. The default is a shard of which nothing is known.

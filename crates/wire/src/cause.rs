@@ -4,7 +4,8 @@
 
 /// Name of the trailer.
 pub const TRAILER: &str = "slipstream-cause";
-/// The leader index was deleted.
+/// The leader index was deleted: the elected master of a recovered cluster knows no index of that name. Also in the trailer of
+/// a description's `NOT_FOUND`, where agents that are too old for it say nothing.
 pub const INDEX_GONE: &str = "index-gone";
 /// The leader index is closed.
 pub const INDEX_CLOSED: &str = "index-closed";

@@ -20,9 +20,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::rule::start_unless_following;
 use self::rule::{RuleCell, RuleTask};
 use crate::agent::{Agent, now_millis};
 use crate::control::{ControlError, RuleRequest, RuleStatus};
+use crate::leaders::LeaderLink;
 use crate::lock;
 
 /// Stands for the leader index in a rule's follower names.
@@ -157,6 +159,16 @@ impl AutoFollow {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// The names of a leader's open indices that fit a pattern and may be read. The error is in words.
+pub(crate) async fn list_indices(leader: &LeaderLink, pattern: &str) -> Result<Vec<IndexName>, String> {
+    let listed = listing::list(leader, pattern, 0).await?;
+    let open = listed
+        .into_iter()
+        .flat_map(|(_, indices)| indices)
+        .filter(|index| index.open);
+    Ok(open.map(|index| index.name).collect())
 }
 
 /// What a rule calls the follower of a leader index.

@@ -274,7 +274,7 @@ impl RuleTask {
             running.spawn(async move {
                 // The semaphore is never closed.
                 let _place = starts.acquire_owned().await;
-                let result = start(&agent, request).await;
+                let result = start_unless_following(&agent, request).await;
                 Outcome {
                     leader_index: name,
                     uuid,
@@ -333,7 +333,7 @@ impl RuleTask {
 }
 
 /// Starts an index, unless it follows as it should already.
-async fn start(agent: &Agent, request: StartRequest) -> Result<(), ControlError> {
+pub(crate) async fn start_unless_following(agent: &Agent, request: StartRequest) -> Result<(), ControlError> {
     let follows = |request: &StartRequest| {
         agent.status(&request.follower_index).is_some_and(|status| {
             status.leader_alias == request.leader_alias && status.leader_index == request.leader_index

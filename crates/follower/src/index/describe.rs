@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use slipstream_model::routing::ShardRouting;
 use slipstream_model::settings::Settings;
 use slipstream_model::{ClusterUuid, IndexName, IndexUuid};
-use slipstream_wire::v1;
+use slipstream_wire::{cause, v1};
 use thiserror::Error;
 use tonic::Code;
 
@@ -101,11 +101,42 @@ pub(crate) async fn describe(leader: &LeaderLink, index: &IndexName) -> Result<D
     })
 }
 
+/// Whether an index of this cluster is gone, beyond doubt: an agent beside that very cluster, which may tell us, has it from
+/// the cluster itself. A leader that cannot be asked, an alias that leads elsewhere by now and an agent that is too old to say
+/// so are no proof, and neither is a name that another index has.
+pub(super) async fn is_deleted(leader: &LeaderLink, cluster: &ClusterUuid, index: &IndexName) -> bool {
+    let Ok(connected) = leader.connect().await else {
+        return false;
+    };
+    if connected.hello.cluster_uuid != cluster.as_str() {
+        return false;
+    }
+    let request = v1::DescribeRequest {
+        index: index.to_string(),
+    };
+    let Err(status) = connected.catalog().describe(request).await else {
+        return false;
+    };
+    status.code() == Code::NotFound
+        && status
+            .metadata()
+            .get(cause::TRAILER)
+            .is_some_and(|word| word == cause::INDEX_GONE)
+}
+
+/// The incumbent's mark on an index that follows another.
+const FOLLOWS: &str = "index.plugins.replication.follower.leader_index";
+
 /// Whether a leader index can be followed at all.
 pub(crate) fn check(index: &IndexName, leader: &Description) -> Result<(), ControlError> {
     if !leader.open {
         return Err(ControlError::Invalid(format!(
             "leader index [{index}] is closed; open it first"
+        )));
+    }
+    if leader.settings.contains_key(FOLLOWS) {
+        return Err(ControlError::Invalid(format!(
+            "Cannot Replicate a Replicated Index {index}"
         )));
     }
     if let Some(why) = &leader.unsupported {
@@ -124,5 +155,34 @@ impl From<DescribeError> for ControlError {
             DescribeError::Refused(why) => ControlError::Forbidden(why),
             error => ControlError::Unavailable(crate::chain(&error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(settings: &str) -> Description {
+        Description {
+            uuid: IndexUuid::new("u"),
+            cluster: ClusterUuid::new("c"),
+            shards: 1,
+            routing_shards: 1024,
+            open: true,
+            unsupported: None,
+            versions: v1::MetadataVersions::default(),
+            mapping: RawValue::from_string("{}".to_owned()).unwrap(),
+            settings: serde_json::from_str(settings).unwrap(),
+            aliases: Map::new(),
+        }
+    }
+
+    #[test]
+    fn an_index_that_the_incumbent_replicates_is_not_followed() {
+        let index = IndexName::from("f1");
+        assert!(check(&index, &described("{}")).is_ok());
+        let marked = described(r#"{"index.plugins.replication.follower.leader_index":"conn1:leader-01"}"#);
+        let refused = check(&index, &marked).unwrap_err();
+        assert_eq!(refused.to_string(), "Cannot Replicate a Replicated Index f1");
     }
 }

@@ -1,8 +1,9 @@
-//! Turning a follower index into an ordinary one: what was held back gets the leader's values, as last heard.
+//! Letting a follower index go. It becomes an ordinary one: what was held back gets the leader's values, as last heard. Or
+//! it is deleted, where its leader was and the operator wants that.
 
 use slipstream_cluster::{Cluster, ClusterError, ErrorKind};
-use slipstream_model::IndexName;
 use slipstream_model::settings::{Settings, after_stop, difference};
+use slipstream_model::{IndexName, IndexUuid};
 
 use super::settings;
 
@@ -27,4 +28,20 @@ pub(super) async fn release(
     change
         .retain(|name, value| wanted.contains_key(name) && (current.contains_key(name) || !value.is_null()));
     settings::put(cluster, index, change).await
+}
+
+/// Deletes the index, if it is still the one that was made for following.
+pub(super) async fn delete(
+    cluster: &Cluster,
+    index: &IndexName,
+    made: &IndexUuid,
+) -> Result<(), ClusterError> {
+    match cluster.index_state(index).await? {
+        Some(state) if state.uuid == *made => {}
+        _ => return Ok(()),
+    }
+    match cluster.delete_index(index).await {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
 }

@@ -3,6 +3,7 @@
 //! Each transition is stored before it acts, so that a crash at any point goes on with it. Commands are taken in every
 //! state; a state that runs shards cancels and awaits them before the next one begins.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,21 +15,20 @@ use slipstream_trace::Origin;
 use slipstream_wire::cause;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use super::describe::{DescribeError, Description, check, describe};
 use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
-use super::prepare::prepare;
-use super::release::release;
+use super::prepare::{PrepareError, prepare};
 use super::restore::{Choice, Throttle, choose};
 use super::sightings::Sightings;
 use crate::apply::{Gate, LaneContext};
 use crate::backoff::Backoff;
 use crate::budget::Budget;
-use crate::control::ControlError;
+use crate::control::{ControlError, DELETE_INDEX};
 use crate::leaders::LeaderBook;
 use crate::lock;
 use crate::metrics;
@@ -43,6 +43,8 @@ pub(crate) struct TaskContext {
     pub(crate) leaders: Arc<LeaderBook>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) sightings: Arc<Sightings>,
+    /// Settings that are kept, by name.
+    pub(crate) switches: Arc<Mutex<BTreeMap<String, String>>>,
     pub(crate) budget: Budget,
     pub(crate) lanes_per_shard: usize,
     pub(crate) refresh_millis: u32,
@@ -59,7 +61,7 @@ pub(crate) struct IndexTask {
     pub(super) view: Arc<View>,
     pub(super) commands: mpsc::Receiver<Command>,
     /// Waits for the first preparation of a new index: if that fails for good, nothing of it stays behind.
-    started: Option<Reply>,
+    pub(super) started: Option<Reply>,
     /// Open from a start until the leader's contents have been copied, or it is given up.
     bootstrap: Span,
     /// The operator said "go on" although a shard's history had changed.
@@ -90,9 +92,6 @@ pub(super) enum By {
     Agent,
     Operator,
 }
-
-/// How long a stop asks the leader for its settings.
-const LAST_WORDS: Duration = Duration::from_secs(10);
 
 impl IndexTask {
     /// A task for a stored definition. `started` is answered when a new index runs, or cannot.
@@ -211,7 +210,7 @@ impl IndexTask {
         lock(&self.view.live).waiting_for = what;
     }
 
-    async fn describe_leader(&self) -> Result<Description, DescribeError> {
+    pub(super) async fn describe_leader(&self) -> Result<Description, DescribeError> {
         let link = self.context.leaders.link(&self.definition.leader_alias)?;
         describe(&link, &self.definition.leader_index).await
     }
@@ -250,6 +249,17 @@ impl IndexTask {
                 }
                 Err(error) => error,
             };
+            let error = match error {
+                NotMade::Unknown(reason) => {
+                    // It may be there although the target's answer is not: forgotten now, its name would be taken for good.
+                    if let Some(started) = self.started.take() {
+                        let reason = format!("{reason}; it goes on by itself, see _status");
+                        let _ = started.send(Err(ControlError::Unavailable(reason)));
+                    }
+                    ControlError::Unavailable(reason)
+                }
+                NotMade::No(error) => error,
+            };
             if let Some(started) = self.started.take() {
                 // A new index that cannot be made at once leaves nothing behind, whoever's fault it is.
                 let (store, name) = (self.context.store.clone(), self.definition.follower_index.clone());
@@ -279,8 +289,8 @@ impl IndexTask {
         }
     }
 
-    async fn make(&self) -> Result<Made, ControlError> {
-        let leader = self.describe_leader().await?;
+    async fn make(&self) -> Result<Made, NotMade> {
+        let leader = self.describe_leader().await.map_err(ControlError::from)?;
         let (alias, index) = (&self.definition.leader_alias, &self.definition.leader_index);
         check(index, &leader)?;
         let mut why = self.documents_because.clone();
@@ -386,6 +396,12 @@ impl IndexTask {
             Ended::Shutdown => Ok(Next::End),
             Ended::Command(command) => {
                 self.command(command).await?;
+                Ok(Next::Phase)
+            }
+            Ended::Failure(failure) if failure.is_gone() && self.deletes_with_leader().await => {
+                self.definition.delete_follower = true;
+                let why = format!("{}; [{DELETE_INDEX}] is on", crate::chain(&failure));
+                self.enter(Phase::Stopping, Reason::new(why), By::Agent).await?;
                 Ok(Next::Phase)
             }
             Ended::Failure(failure) => {
@@ -542,46 +558,28 @@ impl IndexTask {
         let _ = reply.send(result);
         Ok(())
     }
+}
 
-    /// `STOPPING`: the follower index becomes an ordinary one.
-    async fn end(&mut self) -> Result<Next, StoreError> {
-        let leader = timeout(LAST_WORDS, self.describe_leader())
-            .await
-            .ok()
-            .and_then(Result::ok);
-        let leader = leader.filter(|leader| Some(&leader.uuid) == self.definition.leader_index_uuid.as_ref());
-        let settings = leader.map(|leader| leader.settings);
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-        let name = self.definition.follower_index.clone();
-        if self.definition.follower_index_uuid.is_some() {
-            loop {
-                let released = release(
-                    &self.context.cluster,
-                    &name,
-                    settings.as_ref(),
-                    &self.definition.overrides,
-                )
-                .await;
-                let Err(error) = released else { break };
-                if !error.is_transient() {
-                    tracing::warn!(index = %name, error = crate::chain(&error), "settings could not be put back");
-                    break;
-                }
-                self.waiting_for(Some(format!("the target: {}", crate::chain(&error))));
-                tokio::select! {
-                    () = sleep(backoff.next()) => {}
-                    () = self.context.shutdown.cancelled() => return Ok(Next::End),
-                }
-            }
+/// Why there is no follower index.
+enum NotMade {
+    /// It was not made.
+    No(ControlError),
+    /// The target did not say whether it was, but in these words that it cannot be asked.
+    Unknown(String),
+}
+
+impl From<ControlError> for NotMade {
+    fn from(error: ControlError) -> Self {
+        NotMade::No(error)
+    }
+}
+
+impl From<PrepareError> for NotMade {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Target { .. } => NotMade::Unknown(crate::chain(&error)),
+            error => NotMade::No(error.into()),
         }
-        let (store, index) = (self.context.store.clone(), name.clone());
-        crate::blocking(move || store.remove_index(&index)).await?;
-        metrics::state(&name, None);
-        tracing::info!(event = event::INDEX_STOPPED, index = %name, "stopped");
-        if let Some(reply) = self.started.take() {
-            let _ = reply.send(Ok(()));
-        }
-        Ok(Next::End)
     }
 }
 

@@ -83,6 +83,11 @@ pub(crate) enum ShardFailure {
 }
 
 impl ShardFailure {
+    /// Whether the leader says that the index was deleted.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, ShardFailure::Leader { cause, .. } if cause == cause::INDEX_GONE)
+    }
+
     /// Whether the index is held rather than failed: the data is fine, somebody did something on the leader.
     pub(crate) fn pauses(&self) -> bool {
         matches!(self, ShardFailure::Leader { .. })

@@ -9,8 +9,8 @@ use axum::http::{Method, Request, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use slipstream_follower::{
-    CertificateStatus, ControlError, IndexStatus, LagHistory, Leaders, RuleRequest, RuleStatus, ShardStatus,
-    StartRequest, Surroundings, TargetStatus, Trend, VerifyStatus,
+    CertificateStatus, ControlError, FailedIndex, IndexStatus, LagHistory, Leaders, ManyRequest, ManyStatus,
+    RuleRequest, RuleStatus, ShardStatus, StartRequest, Surroundings, TargetStatus, Trend, VerifyStatus,
 };
 use slipstream_model::readiness::Component;
 use slipstream_model::settings::Settings;
@@ -114,6 +114,54 @@ impl Control for Fake {
         Fake::known(index)?;
         self.note(format!("update {index} with {overrides:?}"));
         Ok(())
+    }
+
+    async fn many(&self, request: ManyRequest) -> Result<u64, ControlError> {
+        match request.pattern.as_str() {
+            "busy-*" => return Err(ControlError::TaskRunning(6)),
+            "none-*" => return Err(ControlError::NothingMatches("none-*".to_owned())),
+            _ => {}
+        }
+        self.note(format!(
+            "{} {} without {:?}",
+            request.operation.word(),
+            request.pattern.as_str(),
+            request
+                .exclude
+                .iter()
+                .map(slipstream_model::Pattern::as_str)
+                .collect::<Vec<_>>()
+        ));
+        Ok(7)
+    }
+
+    fn many_status(&self, id: u64) -> Option<ManyStatus> {
+        (id == 7).then(|| ManyStatus {
+            id,
+            operation: "STOP",
+            pattern: "logs-*".to_owned(),
+            started_at_millis: 1,
+            succeeded: 2,
+            pending: 1,
+            cancelled: 0,
+            failed_indices: vec![FailedIndex {
+                index: "logs-3".into(),
+                reason: "no".to_owned(),
+            }],
+            ended: false,
+        })
+    }
+
+    fn cancel_many(&self, id: u64) -> Result<(), ControlError> {
+        if id != 7 {
+            return Err(ControlError::NoSuchTask(id));
+        }
+        self.note("cancel 7".to_owned());
+        Ok(())
+    }
+
+    fn id(&self) -> String {
+        "agent".to_owned()
     }
 
     async fn add_rule(&self, request: RuleRequest) -> Result<(), ControlError> {
@@ -315,6 +363,9 @@ impl Bench {
     }
 }
 
+mod bulk_calls;
+mod fidelity;
+mod mistakes;
 mod passing;
 mod surface;
 

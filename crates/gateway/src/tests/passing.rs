@@ -127,6 +127,58 @@ async fn with_the_proxy_other_settings_are_the_targets() {
 }
 
 #[tokio::test]
+async fn compressed_bodies_are_understood_and_passed_on_as_what_they_were() {
+    use std::io::Write;
+    let (proxy, notes) = target().await;
+    let bench = Bench::new(Some(proxy));
+    let send = async |method: &str, uri: &str, body: &str| {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        packer.write_all(body.as_bytes()).unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(header::AUTHORIZATION, "Basic caller")
+            .header(header::CONTENT_ENCODING, "gzip")
+            .header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from(packer.finish().unwrap())).unwrap();
+        bench.raw(request).await
+    };
+    let (status, answer) = send(
+        "POST",
+        "/_plugins/_replication/f1/_pause",
+        r#"{"reason":"packed"}"#,
+    )
+    .await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(bench.notes(), [r#"pause f1 for Some("packed")"#]);
+    let bomb = format!("{{\"reason\":\"{}\"}}", " ".repeat(2 << 20));
+    assert_eq!(
+        send("POST", "/_plugins/_replication/f1/_pause", &bomb).await.0,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+
+    let settings = r#"{"persistent":{"cluster.remote.x.seeds":"h:1","a.b":"1"}}"#;
+    assert_eq!(
+        send("PUT", "/_cluster/settings", settings).await.0,
+        StatusCode::OK
+    );
+    assert_eq!(
+        notes.lock().unwrap().pop().unwrap(),
+        r#"PUT /_cluster/settings {"persistent":{"a.b":"1"},"transient":{}}"#
+    );
+    let line = |index: &str| format!("{{\"index\":{{\"_index\":\"{index}\"}}}}\n{{}}\n");
+    let (status, answer) = send("POST", "/_bulk", &[line("f1"), line("other")].concat()).await;
+    assert!(
+        status == StatusCode::OK && answer.contains("cluster_block_exception"),
+        "{answer}"
+    );
+    assert_eq!(
+        notes.lock().unwrap().pop().unwrap(),
+        format!("POST /_bulk {}", line("other"))
+    );
+}
+
+#[tokio::test]
 async fn a_target_that_is_down_is_said_to_be() {
     let gone = TcpListener::bind("127.0.0.1:0")
         .await

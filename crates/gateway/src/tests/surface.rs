@@ -82,13 +82,6 @@ async fn mistakes_are_the_callers_and_change_nothing() {
             "[1:2] [PauseReplicationRequestParser] unknown field [bogus]",
         ),
         (
-            "POST",
-            "f1/_resume",
-            r#"{"force_resume":true}"#,
-            400,
-            "[1:2] [ResumeReplicationRequestParser] unknown field [force_resume]",
-        ),
-        (
             "PUT",
             "f2/_start",
             r#"{"leader_alias":"no-conn","leader_index":"a"}"#,
@@ -163,6 +156,68 @@ async fn a_body_must_say_that_it_is_json() {
         StatusCode::NOT_ACCEPTABLE
     );
     assert!(bench.notes().is_empty());
+}
+
+#[tokio::test]
+async fn pausing_takes_no_body_too_unless_another_sites_page_asks() {
+    let bench = Bench::new(None);
+    let pause = || Request::post("/_plugins/_replication/f1/_pause");
+    let (status, body) = bench.raw(pause().body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(bench.notes(), ["pause f1 for None"]);
+    let foreign = pause().header(header::ORIGIN, "http://elsewhere.example");
+    let (status, _) = bench.raw(foreign.body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::NOT_ACCEPTABLE);
+    assert!(bench.notes().is_empty());
+}
+
+#[tokio::test]
+async fn force_resume_is_taken_and_makes_no_difference() {
+    let bench = Bench::new(None);
+    let resume = "/_plugins/_replication/f1/_resume";
+    for body in [r#"{"force_resume":true}"#, r#"{"force_resume":"false"}"#, "{}"] {
+        let (status, reason) = bench.refused("POST", resume, body).await;
+        assert_eq!(
+            (status, reason.as_str()),
+            (400, "Replication on Index f1 is already running"),
+            "{body}"
+        );
+    }
+    let (_, reason) = bench.refused("POST", resume, r#"{"force_resume":1}"#).await;
+    assert_eq!(
+        reason,
+        "[1:2] [ResumeReplicationRequestParser] failed to parse field [force_resume]"
+    );
+}
+
+#[tokio::test]
+async fn answers_are_printed_as_asked() {
+    let bench = Bench::new(None);
+    let get = async |query: &str| {
+        let uri = format!("/_plugins/_replication/{query}");
+        let request = Request::get(uri).body(Body::empty()).unwrap();
+        bench.raw(request).await.1
+    };
+    let base = "f1/_status?human=true&format=json&error_trace=false";
+    assert_eq!(
+        get(&format!("{base}&filter_path=status")).await,
+        r#"{"status":"SYNCING"}"#
+    );
+    assert_eq!(
+        get(&format!("{base}&pretty&filter_path=syncing_details.seq_no")).await,
+        "{\n  \"syncing_details\" : {\n    \"seq_no\" : 1\n  }\n}\n"
+    );
+    // Statistics are always laid out.
+    assert_eq!(
+        get("follower_stats?filter_path=num_syncing_indices").await,
+        "{\n  \"num_syncing_indices\" : 1\n}\n"
+    );
+    // An error is shown whole.
+    assert!(
+        get("f1/_status?bogus&filter_path=status")
+            .await
+            .contains("unrecognized parameter: [bogus]")
+    );
 }
 
 #[tokio::test]
