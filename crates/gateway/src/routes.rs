@@ -13,7 +13,9 @@ use axum::routing::{MethodRouter, get, post, put};
 use crate::error::{ApiError, method_not_allowed};
 use crate::params::Params;
 use crate::pretty::pretty;
-use crate::{Gateway, autofollow, calls, observe, overview, page, passing, remotes, stats, status};
+use crate::{
+    Gateway, access, autofollow, calls, metrics, observe, overview, page, passing, remotes, stats, status,
+};
 
 /// Bytes of an answer that is laid out anew.
 const PRETTY_LIMIT: usize = 64 << 20;
@@ -118,6 +120,16 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     router
         .route_layer(middleware::from_fn(lay_out))
         .fallback(passing::any)
+        // The last stands in front. No route gets past them.
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&gateway),
+            access::admit,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&gateway),
+            access::sites::guard,
+        ))
+        .layer(middleware::from_fn(metrics::count))
         .with_state(gateway)
 }
 
