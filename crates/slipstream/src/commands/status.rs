@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Shows one index or all. An index that does not follow, or has failed, makes the command fail.
 pub(crate) async fn run(args: &StatusArgs, as_json: bool) -> Result<(), Failure> {
-    let gateway = Gateway::at(&args.gateway.gateway)?;
+    let gateway = Gateway::at(&args.gateway)?;
     loop {
         let outcome = show(&gateway, args.index.as_deref(), as_json, args.watch).await;
         if !args.watch {

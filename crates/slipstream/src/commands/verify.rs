@@ -56,7 +56,7 @@ pub(crate) async fn run(args: &IndexArgs, as_json: bool) -> Result<(), Failure> 
 }
 
 async fn compare(args: &IndexArgs) -> Result<(Value, Verification), Failure> {
-    let gateway = Gateway::at(&args.gateway.gateway)?;
+    let gateway = Gateway::at(&args.gateway)?;
     let segments = ["_slipstream", "v1", "indices", &args.index, "verify"];
     gateway.call(Method::POST, &segments, Some(&json!({}))).await?;
     let bar = ProgressBar::new(0).with_style(
