@@ -51,6 +51,8 @@ pub struct Options {
     pub follower_cluster: String,
     /// More lines for `leader.toml`.
     pub leader_extra: String,
+    /// More lines for `[gateway]` of `follower.toml`.
+    pub gateway: String,
     /// More lines for `follower.toml`.
     pub follower_extra: String,
 }
@@ -62,6 +64,7 @@ impl Default for Options {
             leader_cluster: String::new(),
             follower_cluster: String::new(),
             leader_extra: String::new(),
+            gateway: String::new(),
             follower_extra: String::new(),
         }
     }
@@ -103,9 +106,9 @@ impl Agents {
         let leader = leader_config(leader_url, leader_port, options);
         let follower = format!(
             "[cluster]\nurl = \"{follower_url}\"\n{}\n[store]\npath = \"store\"\n\n\
-             [gateway]\naddress = \"127.0.0.1:{gateway_port}\"\n\n\
+             [gateway]\naddress = \"127.0.0.1:{gateway_port}\"\n{}\n\
              [tls]\ncert_file = \"certs/follower.pem\"\nkey_file = \"certs/follower.key\"\nca_file = \"certs/ca.pem\"\n\n{}",
-            options.follower_cluster, options.follower_extra
+            options.follower_cluster, options.gateway, options.follower_extra
         );
         std::fs::write(at("leader.toml"), leader).expect("leader.toml");
         std::fs::write(at("follower.toml"), follower).expect("follower.toml");

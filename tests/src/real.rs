@@ -18,9 +18,18 @@ pub struct Pair {
 impl Pair {
     /// Starts both, side by side; `None` where this machine cannot run one of them, which has then been said.
     pub async fn start(leader: Release, target: Release) -> Option<Pair> {
+        let (on_leader, on_target) = (ServerConfig::named("leader"), ServerConfig::named("target"));
+        Pair::configured((leader, on_leader), (target, on_target)).await
+    }
+
+    /// The same, configured by the caller.
+    pub async fn configured(
+        leader: (Release, ServerConfig),
+        target: (Release, ServerConfig),
+    ) -> Option<Pair> {
         let (leader, target) = tokio::join!(
-            Server::start(leader, ServerConfig::named("leader")),
-            Server::start(target, ServerConfig::named("target")),
+            Server::start(leader.0, leader.1),
+            Server::start(target.0, target.1),
         );
         Some(Pair {
             leader: or_skip(leader)?,

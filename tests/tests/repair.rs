@@ -82,7 +82,6 @@ async fn repaired_under_writes(pair: &Pair, name: &str, options: Options) {
         let (code, said) = verify(&agents, &copy, &[]);
         assert_eq!(code, Some(1), "{said}");
         let (code, said) = verify(&agents, &copy, &["--repair"]);
-        println!("{said}");
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains("documents written again, "), "{said}");
     }

@@ -16,7 +16,7 @@ use slipstream_model::{IndexName, event};
 use tokio::sync::OnceCell;
 
 use crate::answer::Refusal;
-use crate::config::{Auth, ClusterConfig, Timeouts};
+use crate::config::{Auth, ClusterConfig, Secret, Timeouts};
 use crate::error::{ClusterError, ErrorKind, Result};
 use crate::identity::ClusterIdentity;
 use crate::{path, tls};
@@ -58,6 +58,8 @@ pub(crate) struct Call {
     pub(crate) query: String,
     body: Option<(Bytes, &'static str)>,
     opaque_id: Option<String>,
+    /// The `Authorization` of somebody else, in place of ours.
+    shown: Option<Secret>,
     /// Moves or changes much, so it has the longer deadline.
     heavy: bool,
     limit: usize,
@@ -78,6 +80,7 @@ impl Call {
             query: query.into(),
             body: None,
             opaque_id: None,
+            shown: None,
             heavy: false,
             limit: ANSWER_LIMIT,
         }
@@ -107,6 +110,11 @@ impl Call {
 
     pub(crate) fn body(mut self, bytes: Bytes, content_type: &'static str) -> Self {
         self.body = Some((bytes, content_type));
+        self
+    }
+
+    pub(crate) fn shows(mut self, authorization: Option<&Secret>) -> Self {
+        self.shown = authorization.cloned();
         self
     }
 
@@ -288,19 +296,24 @@ impl Cluster {
         } else {
             timeouts.read
         });
-        request = match auth {
-            Auth::None => request,
-            Auth::Basic { username, password } => request.basic_auth(username, Some(password.expose())),
-            Auth::ApiKey(key) => {
-                let mut value = HeaderValue::try_from(format!("ApiKey {}", key.expose())).map_err(|_| {
-                    ClusterError::new(
-                        ErrorKind::Config,
-                        url,
-                        "the API key holds characters that no key has",
-                    )
-                })?;
-                value.set_sensitive(true);
-                request.header(AUTHORIZATION, value)
+        let secret = |text: &str, wrong: &str| {
+            let mut value =
+                HeaderValue::try_from(text).map_err(|_| ClusterError::new(ErrorKind::Config, url, wrong))?;
+            value.set_sensitive(true);
+            Ok::<_, ClusterError>(value)
+        };
+        request = match (&call.shown, auth) {
+            (Some(shown), _) => {
+                let wrong = "the credentials hold characters that no header has";
+                request.header(AUTHORIZATION, secret(shown.expose(), wrong)?)
+            }
+            (None, Auth::None) => request,
+            (None, Auth::Basic { username, password }) => {
+                request.basic_auth(username, Some(password.expose()))
+            }
+            (None, Auth::ApiKey(key)) => {
+                let wrong = "the API key holds characters that no key has";
+                request.header(AUTHORIZATION, secret(&format!("ApiKey {}", key.expose()), wrong)?)
             }
         };
         if let Some((bytes, content_type)) = &call.body {

@@ -7,6 +7,7 @@
 
 mod answer;
 mod bulk;
+mod caller;
 mod census;
 mod client;
 mod config;
@@ -29,6 +30,7 @@ mod target;
 mod tls;
 
 pub use bulk::{BulkItem, ItemError, ItemOutcome, RetryReason, fits_bulk};
+pub use caller::{Caller, Privileges};
 pub use client::Cluster;
 pub use config::{Auth, ClientCert, ClusterConfig, Secret, Timeouts};
 pub use contents::{Digests, Fingerprint};

@@ -140,6 +140,10 @@ impl From<ControlError> for ApiError {
     }
 }
 
+/// The reason of a refusal, left at its answer for who records it.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused(pub(crate) String);
+
 #[derive(Serialize)]
 struct Envelope<'a> {
     error: Cause<'a>,
@@ -186,7 +190,9 @@ impl IntoResponse for ApiError {
             },
             status: self.status.as_u16(),
         };
-        (self.status, Json(envelope)).into_response()
+        let mut response = (self.status, Json(envelope)).into_response();
+        response.extensions_mut().insert(Refused(self.reason));
+        response
     }
 }
 

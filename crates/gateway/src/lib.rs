@@ -4,19 +4,22 @@
 //! its own under `/_slipstream/v1`. Three promises: nothing is acknowledged without effect; a caller's mistake is
 //! answered with 4xx and says what is wrong; a write to a following index does not pass.
 //!
-//! The gateway has no users of its own: whoever reaches its address controls the replication. The configuration therefore
-//! refuses addresses that other hosts can reach, unless the operator says that what authenticates stands in front.
+//! Who may do what is settled in one place ([`access`]), in front of all routes. Without a word in the configuration everybody may, and the
+//! gateway serves under names of its own host only.
 
+mod access;
 mod autofollow;
 mod body;
 mod bulk;
 mod calls;
 mod change;
 mod control;
+mod door;
 mod error;
 mod filter;
 mod guard;
 mod many;
+pub mod metrics;
 mod names;
 mod observe;
 mod opened;
@@ -39,9 +42,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use slipstream_wire::tls::HttpsTls;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use access::{
+    Access, AccessConfig, AccessRules, AllowRule, Authority, Role, TargetSecurity, Users, UsersError, Whom,
+    hash_password, is_name,
+};
 pub use control::Control;
 pub use observe::readiness;
 pub use proxy::{Proxy, ProxyError};
@@ -53,16 +61,21 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// How the gateway works.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub struct GatewayConfig {
     /// Where every request that is not the gateway's own goes; `None` refuses them.
     pub proxy: Option<Proxy>,
+    /// Who may do what.
+    pub access: Access,
+    /// HTTPS instead of HTTP.
+    pub tls: Option<HttpsTls>,
 }
 
 /// What the handlers share.
 struct Gateway {
     control: Arc<dyn Control>,
     proxy: Option<Proxy>,
+    access: Access,
     metrics: Metrics,
     shutdown: CancellationToken,
 }
@@ -79,25 +92,30 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let control: Arc<dyn Control> = Arc::new(control);
+    let access = config.access;
     let gateway = Gateway {
         control,
         proxy: config.proxy,
+        access: access.clone(),
         metrics,
         shutdown: shutdown.clone(),
     };
-    let server = axum::serve(listener, routes::router(Arc::new(gateway)))
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let door = door::Door::new(listener, config.tls, shutdown.clone())?;
+    let service = routes::router(Arc::new(gateway)).into_make_service_with_connect_info::<access::Peer>();
+    let server = axum::serve(door, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let drained = async {
         shutdown.cancelled().await;
         tokio::time::sleep(DRAIN).await;
     };
-    tokio::select! {
+    let ended = tokio::select! {
         ended = server.into_future() => ended,
         () = drained => {
             tracing::warn!(seconds = DRAIN.as_secs(), "requests under way were cut off at the end");
             Ok(())
         }
-    }
+    };
+    access.ended(DRAIN).await;
+    ended
 }
 
 #[cfg(test)]

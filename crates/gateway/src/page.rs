@@ -82,7 +82,7 @@ fn sent(kind: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-fn wants_html(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_html(headers: &HeaderMap) -> bool {
     headers
         .get(header::ACCEPT)
         .and_then(|value| value.to_str().ok())

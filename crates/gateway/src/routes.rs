@@ -15,7 +15,10 @@ use crate::filter::filter;
 use crate::params::Params;
 use crate::pretty::pretty;
 use crate::traced::traced;
-use crate::{Gateway, autofollow, calls, many, observe, overview, page, passing, remotes, stats, status};
+use crate::{
+    Gateway, access, autofollow, calls, many, metrics, observe, overview, page, passing, remotes, stats,
+    status,
+};
 
 /// Bytes of an answer that is laid out anew.
 const PRETTY_LIMIT: usize = 64 << 20;
@@ -128,6 +131,16 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route_layer(middleware::from_fn(lay_out))
         .route_layer(middleware::from_fn(traced))
         .fallback(passing::any)
+        // The last stands in front. No route gets past them.
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&gateway),
+            access::admit,
+        ))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&gateway),
+            access::sites::guard,
+        ))
+        .layer(middleware::from_fn(metrics::count))
         .with_state(gateway)
 }
 

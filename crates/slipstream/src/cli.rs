@@ -46,6 +46,11 @@ pub(crate) enum Command {
     /// Make a private CA and certificates for trying things out
     #[command(subcommand)]
     Certs(CertsCommand),
+    /// Print a user's line for the gateway's `users_file`; the password is the first line of stdin
+    Password {
+        /// The user
+        name: String,
+    },
     /// Start following an index of a leader
     Start(StartArgs),
     /// End following: the index takes writes
@@ -135,6 +140,38 @@ pub(crate) struct GatewayArgs {
         hide_env_values = true
     )]
     pub(crate) gateway: String,
+    /// Who you are to the gateway; the password comes from --password-file or SLIPSTREAM_PASSWORD
+    #[arg(long, value_name = "NAME", env = "SLIPSTREAM_USER", hide_env_values = true)]
+    pub(crate) user: Option<String>,
+    /// A file with the password in its first line
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLIPSTREAM_PASSWORD_FILE",
+        hide_env_values = true
+    )]
+    pub(crate) password_file: Option<PathBuf>,
+    /// The only CAs to trust for https, as PEM; without it those of the system
+    #[arg(long, value_name = "FILE", env = "SLIPSTREAM_CA_FILE", hide_env_values = true)]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// A certificate to show to the gateway, as PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLIPSTREAM_CERT_FILE",
+        hide_env_values = true,
+        requires = "key_file"
+    )]
+    pub(crate) cert_file: Option<PathBuf>,
+    /// Its private key, as PEM
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SLIPSTREAM_KEY_FILE",
+        hide_env_values = true,
+        requires = "cert_file"
+    )]
+    pub(crate) key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,13 +1,16 @@
 //! Talking to a gateway, as any script would: over its REST API.
 
+use std::path::Path;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Certificate, Client, Identity, Method, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use slipstream_cluster::Secret;
 
+use crate::cli::GatewayArgs;
 use crate::failure::{Failure, chain};
 
 /// How long an answer may take; a start copies nothing before it answers.
@@ -20,10 +23,15 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
+/// What holds the password where no file does.
+const PASSWORD: &str = "SLIPSTREAM_PASSWORD";
+
 /// A gateway.
 pub(crate) struct Gateway {
     base: Url,
     http: Client,
+    /// Name and password.
+    user: Option<(String, Secret)>,
 }
 
 /// Where one following index stands, as the gateway tells it.
@@ -69,23 +77,32 @@ pub(crate) struct Shard {
 
 impl Gateway {
     /// A gateway at this address, which is not asked anything yet.
-    pub(crate) fn at(url: &str) -> Result<Gateway, Failure> {
+    pub(crate) fn at(args: &GatewayArgs) -> Result<Gateway, Failure> {
         _ = rustls::crypto::ring::default_provider().install_default();
-        let base = Url::parse(url)
+        let base = Url::parse(&args.gateway)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let base = base.ok_or_else(|| {
             Failure::usage("the address of the gateway is not a URL")
                 .advise("give --gateway http://HOST:PORT or set SLIPSTREAM_GATEWAY")
         })?;
-        let http = Client::builder()
-            .timeout(DEADLINE)
-            .no_proxy()
-            .build()
-            .map_err(|error| {
-                Failure::failed(format!("the HTTP client cannot be set up: {}", chain(&error)))
-            })?;
-        Ok(Gateway { base, http })
+        let mut builder = Client::builder().timeout(DEADLINE).no_proxy();
+        if let Some(path) = &args.ca_file {
+            let authorities = Certificate::from_pem_bundle(&read_file(path)?);
+            builder = builder.tls_certs_only(authorities.map_err(|error| unusable(path, &error))?);
+        }
+        if let (Some(cert), Some(key)) = (&args.cert_file, &args.key_file) {
+            let pair = [read_file(key)?, b"\n".to_vec(), read_file(cert)?].concat();
+            builder = builder.identity(Identity::from_pem(&pair).map_err(|error| unusable(cert, &error))?);
+        }
+        let http = builder.build().map_err(|error| {
+            Failure::failed(format!("the HTTP client cannot be set up: {}", chain(&error)))
+        })?;
+        Ok(Gateway {
+            base,
+            http,
+            user: user(args)?,
+        })
     }
 
     /// One call; refusals come back as what the gateway said.
@@ -138,6 +155,9 @@ impl Gateway {
             encoded.join("/")
         ));
         let mut request = self.http.request(method, url);
+        if let Some((name, password)) = &self.user {
+            request = request.basic_auth(name, Some(password.expose()));
+        }
         if let Some(body) = body {
             request = request
                 .header("content-type", "application/json")
@@ -149,7 +169,12 @@ impl Gateway {
                 self.shown(),
                 chain(&error.without_url())
             ))
-            .advise("check that the follower agent runs, and its address: --gateway or SLIPSTREAM_GATEWAY")
+            .advise(if self.base.scheme() == "https" {
+                "check that the follower agent runs, its address (--gateway or SLIPSTREAM_GATEWAY), and the CA of its certificate \
+                 (--ca-file)"
+            } else {
+                "check that the follower agent runs, and its address: --gateway or SLIPSTREAM_GATEWAY"
+            })
         };
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
@@ -183,11 +208,52 @@ pub(crate) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, Failure> {
     })
 }
 
+/// Who the caller says he is.
+fn user(args: &GatewayArgs) -> Result<Option<(String, Secret)>, Failure> {
+    let Some(name) = &args.user else {
+        return match &args.password_file {
+            Some(_) => Err(Failure::usage("a password is given, and nobody whose it is")
+                .advise("give --user NAME or set SLIPSTREAM_USER")),
+            None => Ok(None),
+        };
+    };
+    let password = match &args.password_file {
+        Some(path) => String::from_utf8(read_file(path)?)
+            .map_err(|_| Failure::usage(format!("{} is not text", path.display())))?
+            .lines()
+            .next()
+            .map(str::to_owned),
+        None => std::env::var(PASSWORD).ok(),
+    };
+    match password.filter(|password| !password.is_empty()) {
+        Some(password) => Ok(Some((name.clone(), Secret::new(password)))),
+        None => Err(Failure::usage(format!("there is no password for {name}"))
+            .advise(format!("give --password-file FILE or set {PASSWORD}"))),
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| {
+        Failure::usage(format!("cannot read {}: {error}", path.display())).advise("name a file that is there")
+    })
+}
+
+fn unusable(path: &Path, error: &reqwest::Error) -> Failure {
+    Failure::usage(format!("{} cannot be used: {}", path.display(), chain(error)))
+        .advise("name a PEM file with what the option asks for")
+}
+
 fn refusal(status: StatusCode, answer: &Value) -> Failure {
     let error = &answer["error"];
     let reason = error["reason"]
         .as_str()
         .or(error.as_str())
         .unwrap_or("no reason given");
-    Failure::failed(format!("the gateway refused ({}): {reason}", status.as_u16()))
+    let failure = Failure::failed(format!("the gateway refused ({}): {reason}", status.as_u16()));
+    match status {
+        StatusCode::UNAUTHORIZED => failure.advise(format!(
+            "say who you are: --user with --password-file or {PASSWORD}, or --cert-file and --key-file"
+        )),
+        _ => failure,
+    }
 }

@@ -59,6 +59,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
             Command::Sandbox(args) => commands::sandbox::run(args, log).await,
             Command::Doctor(args) => doctor::run(&args, json).await,
             Command::Certs(command) => commands::certs::run(&command, json),
+            Command::Password { name } => commands::password::run(&name),
             Command::Start(args) => commands::start::run(&args, json).await,
             Command::Stop(args) => commands::control::stop(&args, json).await,
             Command::Pause(args) => commands::control::pause(&args, json).await,

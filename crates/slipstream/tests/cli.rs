@@ -99,6 +99,34 @@ fn a_gateway_that_does_not_answer_is_a_failure_and_one_that_is_none_a_usage_erro
 }
 
 #[test]
+fn who_somebody_is_never_stands_on_the_command_line_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("nope");
+    let missing = missing.to_str().unwrap();
+    for (args, said) in [
+        (&["status", "--user", "anna"][..], "there is no password for anna"),
+        (&["status", "--password-file", missing], "nobody whose it is"),
+        (
+            &["status", "--user", "anna", "--password-file", missing],
+            "cannot read",
+        ),
+        (&["status", "--ca-file", missing], "cannot read"),
+        (&["status", "--cert-file", missing], "--key-file"),
+        (&["password", "an na"], "cannot be the name of a user"),
+    ] {
+        let (code, _, stderr) = run(args);
+        assert_eq!(code, Some(2), "{args:?}: {stderr}");
+        assert!(stderr.contains(said), "{args:?}: {stderr}");
+    }
+    // Nothing is on the stdin of a test.
+    let nothing = process::slipstream(&["password", "anna"])
+        .stdin(std::process::Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(nothing.status.code(), Some(2));
+}
+
+#[test]
 fn certificates_are_made_once_and_keys_are_their_owners_only() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().join("certs");

@@ -30,7 +30,7 @@ fn every_metric_is_documented_and_nothing_else() {
     // where several share a target folder.
     let root = Path::new("../..");
     let mut names = BTreeSet::new();
-    for name in ["leader", "follower", "slipstream"] {
+    for name in ["leader", "follower", "gateway", "slipstream"] {
         reported(&root.join("crates").join(name).join("src"), &mut names);
     }
     let text = std::fs::read_to_string(root.join("docs/metrics.md")).unwrap();

@@ -27,14 +27,40 @@ pub struct NoAnswer {
 pub struct Es {
     url: String,
     http: reqwest::Client,
+    /// User and password.
+    user: Option<(String, String)>,
 }
 
 impl Es {
     /// A client of the server at `url`, such as `http://127.0.0.1:9200`; an agent's gateway is as good.
     pub fn new(url: &str) -> Self {
+        Self::trusting(url, None)
+    }
+
+    /// A client that trusts this CA, given as PEM.
+    pub fn trusting(url: &str, ca_pem: Option<&[u8]>) -> Self {
         Self {
             url: url.trim_end_matches('/').to_owned(),
-            http: http_client(),
+            http: http_client(ca_pem),
+            user: None,
+        }
+    }
+
+    /// The same client as somebody; connections are shared.
+    #[must_use]
+    pub fn as_user(&self, name: &str, password: &str) -> Self {
+        Self {
+            user: Some((name.to_owned(), password.to_owned())),
+            ..self.clone()
+        }
+    }
+
+    /// The same client as nobody.
+    #[must_use]
+    pub fn as_nobody(&self) -> Self {
+        Self {
+            user: None,
+            ..self.clone()
         }
     }
 
@@ -118,6 +144,9 @@ impl Es {
         };
         let verb = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or(reqwest::Method::GET);
         let mut request = self.http.request(verb, &url);
+        if let Some((name, password)) = &self.user {
+            request = request.basic_auth(name, Some(password));
+        }
         if let Some((content_type, body)) = body {
             request = request.header("content-type", content_type).body(body);
         }
@@ -130,17 +159,19 @@ impl Es {
 
 #[expect(
     clippy::expect_used,
-    reason = "without TLS and with constant options, building a client cannot fail"
+    reason = "with constant options, and a CA that the tests made, building a client cannot fail"
 )]
-fn http_client() -> reqwest::Client {
-    // Nothing here speaks TLS, but the client wants to know how it would. A provider installed earlier is as good.
+fn http_client(ca_pem: Option<&[u8]>) -> reqwest::Client {
+    // The client wants to know how it would speak TLS even where it does not. A provider installed earlier is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder()
         .timeout(REQUEST_LIMIT)
         .connect_timeout(Duration::from_secs(5))
-        .no_proxy()
-        .build()
-        .expect("a plain HTTP client")
+        .no_proxy();
+    if let Some(pem) = ca_pem {
+        builder = builder.tls_certs_only(reqwest::Certificate::from_pem_bundle(pem).expect("a CA"));
+    }
+    builder.build().expect("an HTTP client")
 }
 
 #[expect(

@@ -1,4 +1,5 @@
-//! The leader's side of a connection: only peers that finished a TLS handshake get past this module.
+//! The server's side of a connection: only peers that finished a TLS handshake get past this module. [`incoming`] is for
+//! follower agents, [`https`] for the callers of a gateway.
 //!
 //! Handshakes run beside each other, a bounded number of them and each against a deadline, so a peer that stays silent
 //! delays nobody. Every refused peer is logged once, with its address and the reason in words, because the peer itself
@@ -22,7 +23,7 @@ use tonic::transport::Server;
 use tracing::{Span, debug, error, warn};
 
 use crate::protocol;
-use crate::tls::{ServerTls, words};
+use crate::tls::{HttpsTls, ServerTls, words};
 
 /// How many handshakes run at once; further peers wait in the listener's backlog.
 const MAX_HANDSHAKES: usize = 256;
@@ -60,6 +61,9 @@ fn traced(request: &http::Request<()>) -> Span {
     span
 }
 
+/// A connection whose handshake is done.
+pub type Connection = TlsStream<TcpStream>;
+
 /// Authenticated connections, for tonic's `serve_with_incoming_shutdown`.
 ///
 /// The stream does all of its work while it is polled: there is no task behind it that could outlive it. It ends with
@@ -68,10 +72,28 @@ pub fn incoming(
     listener: TcpListener,
     tls: ServerTls,
     shutdown: CancellationToken,
-) -> impl Stream<Item = io::Result<TlsStream<TcpStream>>> {
+) -> impl Stream<Item = io::Result<Connection>> {
+    connections(listener, move || tls.config(), words::refusal, shutdown).map(|(stream, _)| Ok(stream))
+}
+
+/// Connections of HTTPS callers, with or without a certificate of theirs; otherwise as [`incoming`].
+pub fn https(
+    listener: TcpListener,
+    tls: HttpsTls,
+    shutdown: CancellationToken,
+) -> impl Stream<Item = (Connection, SocketAddr)> {
+    connections(listener, move || tls.config(), words::https_refusal, shutdown)
+}
+
+fn connections(
+    listener: TcpListener,
+    config: impl Fn() -> Arc<ServerConfig>,
+    refusal: fn(&io::Error) -> String,
+    shutdown: CancellationToken,
+) -> impl Stream<Item = (Connection, SocketAddr)> {
     enum Event {
         Accepted(io::Result<(TcpStream, SocketAddr)>),
-        HandshakeOver(Option<Box<TlsStream<TcpStream>>>),
+        HandshakeOver(Option<Box<(Connection, SocketAddr)>>),
     }
 
     async_stream::stream! {
@@ -83,12 +105,12 @@ pub fn incoming(
                 accepted = listener.accept(), if handshakes.len() < MAX_HANDSHAKES => Event::Accepted(accepted),
             };
             match event {
-                Event::Accepted(Ok((tcp, peer))) => handshakes.push(handshake(tcp, peer, tls.config())),
+                Event::Accepted(Ok((tcp, peer))) => handshakes.push(handshake(tcp, peer, config(), refusal)),
                 Event::Accepted(Err(error)) => {
                     error!(%error, "cannot accept a connection, check the limit of open files");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-                Event::HandshakeOver(Some(stream)) => yield Ok(*stream),
+                Event::HandshakeOver(Some(connection)) => yield *connection,
                 Event::HandshakeOver(None) => {}
             }
         }
@@ -100,16 +122,17 @@ async fn handshake(
     tcp: TcpStream,
     peer: SocketAddr,
     config: Arc<ServerConfig>,
-) -> Option<Box<TlsStream<TcpStream>>> {
+    refusal: fn(&io::Error) -> String,
+) -> Option<Box<(Connection, SocketAddr)>> {
     if let Err(error) = tcp.set_nodelay(true) {
         debug!(%peer, %error, "the connection was gone before it began");
         return None;
     }
     let accept = TlsAcceptor::from(config).accept(tcp).into_fallible();
     match tokio::time::timeout(protocol::HANDSHAKE_DEADLINE, accept).await {
-        Ok(Ok(stream)) => Some(Box::new(stream)),
+        Ok(Ok(stream)) => Some(Box::new((stream, peer))),
         Ok(Err((error, tcp))) => {
-            let reason = words::refusal(&error);
+            let reason = refusal(&error);
             if reason == words::HUNG_UP {
                 debug!(%peer, reason, "refused a connection");
             } else {

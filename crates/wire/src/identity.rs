@@ -77,6 +77,13 @@ pub fn identities(cert_der: &[u8]) -> Result<Vec<Identity>, IdentityError> {
         .collect())
 }
 
+/// The identities in the certificate that came with a connection; empty where none came, or it names nobody.
+pub fn of_connection(connection: &TlsStream<TcpStream>) -> Vec<Identity> {
+    let (_, session) = connection.get_ref();
+    let leaf = session.peer_certificates().and_then(|chain| chain.first());
+    leaf.and_then(|leaf| identities(leaf).ok()).unwrap_or_default()
+}
+
 /// The identities of the caller, never none.
 ///
 /// # Errors

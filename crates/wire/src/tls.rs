@@ -6,6 +6,7 @@
 //! live go on undisturbed.
 
 mod files;
+mod https;
 pub(crate) mod words;
 
 use std::sync::Arc;
@@ -20,7 +21,8 @@ use rustls::{ClientConfig, ServerConfig};
 
 use crate::certificate::Certificate;
 
-pub use files::{TlsError, TlsFiles, TlsIdentity};
+pub use files::{HttpsFiles, HttpsIdentity, TlsError, TlsFiles, TlsIdentity};
+pub use https::HttpsTls;
 
 /// The only protocol spoken inside of TLS.
 pub(crate) const ALPN: &[u8] = b"h2";

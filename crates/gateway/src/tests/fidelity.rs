@@ -63,6 +63,8 @@ async fn way() -> Way {
     };
     let config = GatewayConfig {
         proxy: Some(Proxy::to(&format!("http://{address}"), None).unwrap()),
+        access: Access::of_this_host(),
+        tls: None,
     };
     tokio::spawn(serve(
         listener,
@@ -290,7 +292,10 @@ async fn bodies_stream_both_ways_however_large_and_slow() {
         if length == 0 {
             break;
         }
-        total += piece[..length].iter().filter(|byte| **byte == b'x').count();
+        total += piece[..length]
+            .iter()
+            .map(|byte| usize::from(*byte == b'x'))
+            .sum::<usize>();
     }
     // The head has no such letter in it.
     assert_eq!(total, LARGE);

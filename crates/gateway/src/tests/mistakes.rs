@@ -61,13 +61,13 @@ fn expected(badness: Badness, method: &str, path: &str) -> Option<(Vec<u16>, &'s
         Badness::NotJson
         | Badness::Truncated
         | Badness::NotAnObject
+        | Badness::FieldTwice
+        | Badness::WrongTypes
         | Badness::TooDeep
         | Badness::NotUtf8 => has_body.then_some((vec![400], "")),
         // Settings may have any name.
         Badness::UnknownField if path.ends_with("/_update") => None,
         Badness::UnknownField => has_body.then_some((vec![400], "bogus")),
-        Badness::FieldTwice => has_body.then_some((vec![400], "")),
-        Badness::WrongTypes => has_body.then_some((vec![400], "")),
         Badness::TooLarge => has_body.then_some((vec![413], "longer than")),
         Badness::OtherMediaType => has_body.then_some((vec![406], "send application/json")),
         Badness::UnknownParameter | Badness::BadTime if path.ends_with("openapi.json") => None,

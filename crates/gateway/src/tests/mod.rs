@@ -297,6 +297,10 @@ struct Bench {
 
 impl Bench {
     fn new(proxy: Option<Proxy>) -> Bench {
+        Bench::with(proxy, Access::of_this_host())
+    }
+
+    fn with(proxy: Option<Proxy>, access: Access) -> Bench {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let leaders = Mutex::new(Leaders::from([(
             "conn1".to_owned(),
@@ -312,6 +316,7 @@ impl Bench {
         let gateway = Gateway {
             control,
             proxy,
+            access,
             metrics: Arc::new(|| "slipstream_up 1\n".to_owned()),
             shutdown: shutdown.clone(),
         };
@@ -363,6 +368,7 @@ impl Bench {
     }
 }
 
+mod access;
 mod bulk_calls;
 mod fidelity;
 mod mistakes;
@@ -382,7 +388,11 @@ async fn serving_ends_when_told_to() {
     let server = tokio::spawn(serve(
         listener,
         control,
-        GatewayConfig::default(),
+        GatewayConfig {
+            proxy: None,
+            access: Access::of_this_host(),
+            tls: None,
+        },
         Arc::new(String::new),
         shutdown.clone(),
     ));

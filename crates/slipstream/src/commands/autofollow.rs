@@ -24,7 +24,7 @@ pub(crate) async fn run(command: &AutofollowCommand, as_json: bool) -> Result<()
             gateway,
         } => {
             let body = json!({ "leader_alias": leader, "name": name });
-            let gateway = Gateway::at(&gateway.gateway)?;
+            let gateway = Gateway::at(gateway)?;
             let answer = gateway.call(Method::DELETE, &RULES, Some(&body)).await?;
             report(
                 as_json,
@@ -34,7 +34,7 @@ pub(crate) async fn run(command: &AutofollowCommand, as_json: bool) -> Result<()
             Ok(())
         }
         AutofollowCommand::List(gateway) => {
-            let gateway = Gateway::at(&gateway.gateway)?;
+            let gateway = Gateway::at(gateway)?;
             let answer = gateway
                 .call(Method::GET, &["_slipstream", "v1", "autofollow"], None)
                 .await?;
@@ -55,7 +55,7 @@ async fn add(args: &AddRuleArgs, as_json: bool) -> Result<(), Failure> {
     if let Some(template) = &args.follower_index {
         body["follower_index_pattern"] = json!(template);
     }
-    let gateway = Gateway::at(&args.gateway.gateway)?;
+    let gateway = Gateway::at(&args.gateway)?;
     let answer = gateway.call(Method::POST, &RULES, Some(&body)).await?;
     let sentence = format!(
         "{} of {} are followed by the rule {}",

@@ -3,14 +3,14 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::cli::{IndexArgs, PauseArgs};
+use crate::cli::{GatewayArgs, IndexArgs, PauseArgs};
 use crate::client::Gateway;
 use crate::failure::Failure;
 use crate::output;
 
 /// Ends following.
 pub(crate) async fn stop(args: &IndexArgs, as_json: bool) -> Result<(), Failure> {
-    let answer = call(&args.gateway.gateway, &args.index, "_stop", &json!({})).await?;
+    let answer = call(&args.gateway, &args.index, "_stop", &json!({})).await?;
     report(
         as_json,
         &answer,
@@ -25,7 +25,7 @@ pub(crate) async fn pause(args: &PauseArgs, as_json: bool) -> Result<(), Failure
         .reason
         .as_ref()
         .map_or_else(|| json!({}), |reason| json!({"reason": reason}));
-    let answer = call(&args.gateway.gateway, &args.index, "_pause", &body).await?;
+    let answer = call(&args.gateway, &args.index, "_pause", &body).await?;
     report(
         as_json,
         &answer,
@@ -36,12 +36,12 @@ pub(crate) async fn pause(args: &PauseArgs, as_json: bool) -> Result<(), Failure
 
 /// Goes on with an index.
 pub(crate) async fn resume(args: &IndexArgs, as_json: bool) -> Result<(), Failure> {
-    let answer = call(&args.gateway.gateway, &args.index, "_resume", &json!({})).await?;
+    let answer = call(&args.gateway, &args.index, "_resume", &json!({})).await?;
     report(as_json, &answer, &format!("{} follows again", args.index));
     Ok(())
 }
 
-async fn call(gateway: &str, index: &str, what: &str, body: &Value) -> Result<Value, Failure> {
+async fn call(gateway: &GatewayArgs, index: &str, what: &str, body: &Value) -> Result<Value, Failure> {
     let segments = ["_plugins", "_replication", index, what];
     Gateway::at(gateway)?
         .call(Method::POST, &segments, Some(body))

@@ -4,6 +4,7 @@ pub(crate) mod autofollow;
 pub(crate) mod certs;
 pub(crate) mod completions;
 pub(crate) mod control;
+pub(crate) mod password;
 pub(crate) mod sandbox;
 pub(crate) mod start;
 pub(crate) mod status;

@@ -17,7 +17,7 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Starts following, and with `--wait` returns only once the leader's contents have been copied.
 pub(crate) async fn run(args: &StartArgs, as_json: bool) -> Result<(), Failure> {
-    let gateway = Gateway::at(&args.gateway.gateway)?;
+    let gateway = Gateway::at(&args.gateway)?;
     let index = args.follower_index.as_str();
     let body = json!({"leader_alias": args.leader, "leader_index": args.leader_index});
     let answer = gateway

@@ -68,7 +68,7 @@ pub(crate) async fn run(args: &VerifyArgs, as_json: bool) -> Result<(), Failure>
 }
 
 async fn compare(args: &VerifyArgs) -> Result<(Value, Verification), Failure> {
-    let gateway = Gateway::at(&args.gateway.gateway)?;
+    let gateway = Gateway::at(&args.gateway)?;
     let segments = ["_slipstream", "v1", "indices", &args.index, "verify"];
     gateway
         .call(Method::POST, &segments, Some(&json!({ "repair": args.repair })))

@@ -25,7 +25,7 @@ use slipstream_trace::Otlp;
 
 pub(crate) use cluster::Translog;
 pub(crate) use document::{ConfigError, Document};
-pub(crate) use gateway::Gateway;
+pub(crate) use gateway::{Auth, Gateway, is_loopback};
 pub(crate) use observe::Observe;
 pub(crate) use store::StorePath;
 pub(crate) use tls::Certificates;
@@ -95,7 +95,7 @@ impl FollowerFile {
         let mut file = FollowerFile {
             cluster,
             store: store::read(document.section("store")?)?,
-            gateway: gateway::read(document.section("gateway")?)?,
+            gateway: gateway::read(document.section("gateway")?, document.sections("allow")?)?,
             tls: tls::read(document.section("tls")?)?,
             leaders: leader::read(document.sections("leader")?)?,
             limits: limits::read(document.section("limits")?)?,

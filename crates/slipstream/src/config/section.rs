@@ -178,10 +178,15 @@ impl Section {
         }
     }
 
-    /// A list of texts with at least one; in a variable separated by commas.
+    /// A list that has to be there.
     pub(crate) fn list(&mut self, key: &str) -> Result<Given<Vec<String>>, ConfigError> {
+        self.optional_list(key)?.ok_or_else(|| self.missing(key))
+    }
+
+    /// A list of texts with at least one; in a variable separated by commas.
+    pub(crate) fn optional_list(&mut self, key: &str) -> Result<Option<Given<Vec<String>>>, ConfigError> {
         let Some(entry) = self.take(key) else {
-            return Err(self.missing(key));
+            return Ok(None);
         };
         let texts: Option<Vec<String>> = match &entry.value {
             Raw::List(items) => items
@@ -201,7 +206,7 @@ impl Section {
         if value.is_empty() || value.iter().any(|text| text.trim().is_empty()) {
             return Err(ConfigError::new(place, "is empty or has an empty text in it"));
         }
-        Ok(Given { value, place })
+        Ok(Some(Given { value, place }))
     }
 
     /// A path, relative to the file's folder.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use slipstream_cluster::{Cluster, ClusterConfig};
 use slipstream_follower::{Follower, FollowerConfig, Leaders};
-use slipstream_gateway::{GatewayConfig, Proxy};
+use slipstream_gateway::{Access, GatewayConfig, Proxy};
 use slipstream_leader::{AllowRule, Leader, LeaderConfig};
 use slipstream_model::Pattern;
 use slipstream_sandbox::{Flavor, Sandbox, SandboxConfig};
@@ -96,7 +96,11 @@ impl World {
             .map_err(|error| Failure::of(&error))?;
         let proxy = Proxy::to(&follower.url(), None).map_err(|error| Failure::of(&error))?;
         let (listener, address) = listen().await?;
-        let config = GatewayConfig { proxy: Some(proxy) };
+        let config = GatewayConfig {
+            proxy: Some(proxy),
+            access: Access::of_this_host(),
+            tls: None,
+        };
         let serving = slipstream_gateway::serve(
             listener,
             agent.clone(),

@@ -10,8 +10,8 @@ use slipstream_wire::v1;
 use slipstream_wire::v1::catalog_client::CatalogClient;
 use tokio::time::{Duration, timeout};
 
-use super::{Checks, cluster, tls};
-use crate::config::FollowerFile;
+use super::{Checks, access, cluster, tls};
+use crate::config::{Auth, FollowerFile};
 use crate::failure::chain;
 
 /// How long a leader agent may take to list its indices.
@@ -19,9 +19,10 @@ const LIST: Duration = Duration::from_secs(15);
 
 /// Tries it.
 pub(super) async fn examine(file: FollowerFile, checks: &mut Checks) {
-    tls::certificate(file.tls.identity.expires_at(), checks);
+    tls::certificate("certificate", file.tls.identity.expires_at(), checks);
     tls::port(&file.gateway.address, "[gateway] address", checks).await;
-    if file.gateway.trust_network {
+    access::gateway(&file.gateway, checks);
+    if file.gateway.trust_network && file.gateway.auth == Auth::None {
         checks.warn(
             "[gateway] trust_network",
             format!(
@@ -36,6 +37,7 @@ pub(super) async fn examine(file: FollowerFile, checks: &mut Checks) {
         Ok(client) => {
             if cluster::answers(&client, checks).await {
                 cluster::may_look(&client, checks).await;
+                access::target(&client, file.gateway.auth, checks).await;
                 if let Err(error) = client.bulk_running("slipstream-doctor").await {
                     checks.fail(
                         "privileges",

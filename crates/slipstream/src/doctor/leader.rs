@@ -4,13 +4,13 @@ use slipstream_cluster::Cluster;
 use slipstream_leader::{Leader, LeaderConfig, TailConfig};
 use tokio_util::sync::CancellationToken;
 
-use super::{Checks, cluster, tls};
+use super::{Checks, access, cluster, tls};
 use crate::config::LeaderFile;
 use crate::failure::chain;
 
 /// Tries it.
 pub(super) async fn examine(file: LeaderFile, checks: &mut Checks) {
-    tls::certificate(file.tls.identity.expires_at(), checks);
+    tls::certificate("certificate", file.tls.identity.expires_at(), checks);
     tls::port(&file.listen, "[listen] address", checks).await;
     if let Some(address) = &file.observe.address {
         tls::port(address, "[observe] address", checks).await;
@@ -24,6 +24,7 @@ pub(super) async fn examine(file: LeaderFile, checks: &mut Checks) {
     };
     let answers = cluster::answers(&client, checks).await;
     let indices = if answers {
+        access::leader(&client, checks).await;
         cluster::may_look(&client, checks).await
     } else {
         Vec::new()

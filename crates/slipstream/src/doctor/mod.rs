@@ -3,6 +3,7 @@
 //! It reads the same file as the agent and goes the same ways: what the agent could not do, this cannot either, for the
 //! same reason. Every check is made even if one before it failed, unless it would only repeat that failure.
 
+mod access;
 mod cluster;
 mod follower;
 mod leader;

@@ -8,18 +8,14 @@ use super::Checks;
 use crate::init::expiry::SOON;
 
 /// How long the certificate is good for. That it fits its key and CA was found out when the file was read.
-pub(super) fn certificate(expires_at: SystemTime, checks: &mut Checks) {
+pub(super) fn certificate(what: &str, expires_at: SystemTime, checks: &mut Checks) {
     let days = |left: Duration| left.as_secs() / 86_400;
     let remedy = "have a new one issued and put it in place; a running agent takes it with SIGHUP";
     match expires_at.duration_since(SystemTime::now()) {
-        Ok(left) if left < SOON => checks.warn(
-            "certificate",
-            format!("good for {} days only", days(left)),
-            remedy,
-        ),
-        Ok(left) => checks.ok("certificate", format!("good for {} days", days(left))),
+        Ok(left) if left < SOON => checks.warn(what, format!("good for {} days only", days(left)), remedy),
+        Ok(left) => checks.ok(what, format!("good for {} days", days(left))),
         Err(over) => checks.fail(
-            "certificate",
+            what,
             format!("expired {} days ago", days(over.duration())),
             remedy,
         ),

@@ -11,6 +11,7 @@ use slipstream_store::Store;
 use slipstream_wire::tls::ClientTls;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Front;
 use super::signals::{Asked, Signals};
 use super::{bind::bind, expiry, introduce, logging, metrics};
 use crate::cli::LogFormat;
@@ -31,11 +32,12 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     } else {
         None
     };
+    let front = Front::new(&file.gateway, &file.cluster, &cluster)?;
     let export = logging::start_tracing(log, "slipstream-follower", file.otlp.as_ref())?;
     let mut signals = Signals::listen()?;
-    let certificate = tls.clone();
-    let metrics = metrics::start(Box::new(move || certificate.expires_at()))?;
-    expiry::warn_if_soon(tls.expires_at());
+    let (certificate, gateways) = (tls.clone(), front.clone());
+    let metrics = metrics::start(Box::new(move || gateways.expires_at(certificate.expires_at())))?;
+    expiry::warn_if_soon(front.expires_at(tls.expires_at()));
 
     let listener = bind(&file.gateway.address, "[gateway] address", "gateway").await?;
     let store = open_store(file.store.0).await?;
@@ -56,7 +58,11 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     let gateway = slipstream_gateway::serve(
         listener,
         follower.clone(),
-        GatewayConfig { proxy },
+        GatewayConfig {
+            proxy,
+            access: front.access.clone(),
+            tls: front.tls.clone(),
+        },
         metrics,
         shutdown.clone(),
     );
@@ -68,7 +74,7 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     );
     let told = async {
         while signals.next().await == Asked::Reload {
-            reload(path, &tls);
+            reload(path, &tls, &front);
         }
         shutdown.cancel();
     };
@@ -106,16 +112,19 @@ async fn open_store(path: std::path::PathBuf) -> Result<Store, Failure> {
     }
 }
 
-/// Takes new certificates from the files; keeps the old ones if anything is wrong with them.
-fn reload(path: &Path, tls: &ClientTls) {
+/// Takes new certificates, users and rules from the files; keeps the old ones if anything is wrong with them.
+fn reload(path: &Path, tls: &ClientTls, front: &Front) {
     let loaded = FollowerFile::load(path, environment()).map_err(|error| error.to_string());
-    let reloaded = loaded.and_then(|file| tls.reload(&file.tls.identity).map_err(|error| chain(&error)));
+    let reloaded = loaded.and_then(|file| {
+        front.reload(file.gateway)?;
+        tls.reload(&file.tls.identity).map_err(|error| chain(&error))
+    });
     match reloaded {
         Ok(()) => {
-            expiry::warn_if_soon(tls.expires_at());
+            expiry::warn_if_soon(front.expires_at(tls.expires_at()));
             tracing::info!(
                 event = event::CERTIFICATE_RELOADED,
-                "certificates reloaded; other settings take effect with a restart"
+                "certificates, users and allow rules reloaded; other settings take effect with a restart"
             );
         }
         Err(error) => tracing::error!(

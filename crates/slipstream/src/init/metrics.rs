@@ -15,6 +15,7 @@ pub(crate) fn start(expires_at: ExpiresAt) -> Result<Metrics, Failure> {
         .map_err(|error| Failure::failed(format!("metrics cannot be started: {error}")))?;
     slipstream_leader::metrics::describe();
     slipstream_follower::metrics::describe();
+    slipstream_gateway::metrics::describe();
     metrics::describe_gauge!(
         CERTIFICATE_EXPIRY_SECONDS,
         "Seconds until the agent's certificate expires; negative once it has"

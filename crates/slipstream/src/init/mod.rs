@@ -1,6 +1,7 @@
 //! Puts agents together and takes them apart again: configuration first, then ports, then the store, then work; and
 //! backwards at the end.
 
+pub(crate) mod access;
 pub(crate) mod bind;
 pub(crate) mod expiry;
 pub(crate) mod follower;

@@ -81,7 +81,7 @@ fn sweep(parent: &Path) {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> Result<(), SkipOrError> {
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), SkipOrError> {
     std::fs::create_dir_all(to).map_err(|source| SkipOrError::file("create", to, source))?;
     let entries = std::fs::read_dir(from).map_err(|source| SkipOrError::file("list", from, source))?;
     for entry in entries.flatten() {

@@ -31,8 +31,9 @@ pub(crate) struct Installed {
     pub(crate) ports: PathBuf,
 }
 
-/// Makes sure that `release` is unzipped on this machine.
-pub(crate) async fn install(release: Release) -> Result<Installed, SkipOrError> {
+/// Makes sure that `release` is unzipped on this machine, `secured` with its security plugin in a folder of its own.
+pub(crate) async fn install(release: Release, secured: bool) -> Result<Installed, SkipOrError> {
+    let plugin = if secured { release.security_plugin() } else { None };
     let cache = cache_folder();
     make_folder(&cache)?;
     let lock = lock(cache.join(format!(".{}.lock", release.slug()))).await?;
@@ -45,10 +46,23 @@ pub(crate) async fn install(release: Release) -> Result<Installed, SkipOrError> 
         [cache.clone(), PathBuf::from("/var/cache/slipstream/servers")],
     );
     make_folder(&homes)?;
-    let home = homes.join(release.slug());
+    let home = homes.join(match &plugin {
+        None => release.slug(),
+        Some(_) => format!("{}-security", release.slug()),
+    });
     if !home.join("lib").is_dir() {
-        let zip = zip(release, &cache.join("zips")).await?;
-        unzip(&zip, &home, release).await?;
+        let zips = cache.join("zips");
+        let mut parts = vec![(
+            zip(release, &release.slug(), &release.coordinate(), &zips).await?,
+            "",
+        )];
+        if let Some((name, coordinate)) = &plugin {
+            parts.push((
+                zip(release, name, coordinate, &zips).await?,
+                "plugins/opensearch-security",
+            ));
+        }
+        unzip(&parts, &home, release).await?;
     }
     drop(lock);
     Ok(Installed {
@@ -88,18 +102,19 @@ async fn lock(path: PathBuf) -> Result<File, SkipOrError> {
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-async fn zip(release: Release, zips: &Path) -> Result<PathBuf, SkipOrError> {
-    let name = format!("{}.zip", release.slug());
+/// A zip from the cache, or from the Maven repository; `slug` is its name there.
+async fn zip(release: Release, slug: &str, coordinate: &str, zips: &Path) -> Result<PathBuf, SkipOrError> {
+    let name = format!("{slug}.zip");
     let zip = zips.join(&name);
     if zip.is_file() {
         return Ok(zip);
     }
-    let partial = zips.join(format!(".{}", release.slug()));
+    let partial = zips.join(format!(".{slug}"));
     make_folder(&partial)?;
     let mut command = Command::new("mvn");
     command
         .args(["-q", "-B", "dependency:copy"])
-        .arg(format!("-Dartifact={}", release.coordinate()));
+        .arg(format!("-Dartifact={coordinate}"));
     command.arg(format!("-DoutputDirectory={}", partial.display()));
     run(command, "mvn", "download server releases", release).await?;
     let whole = partial.join(&name);
@@ -108,14 +123,24 @@ async fn zip(release: Release, zips: &Path) -> Result<PathBuf, SkipOrError> {
     Ok(zip)
 }
 
-async fn unzip(zip: &Path, home: &Path, release: Release) -> Result<(), SkipOrError> {
-    let partial = home.with_file_name(format!(".{}", release.slug()));
+/// Unpacks the release, and what else goes where in its folder.
+async fn unzip(parts: &[(PathBuf, &str)], home: &Path, release: Release) -> Result<(), SkipOrError> {
+    let slug = home.file_name().unwrap_or_default().display().to_string();
+    let partial = home.with_file_name(format!(".{slug}"));
     let _ = std::fs::remove_dir_all(&partial);
-    make_folder(&partial)?;
-    let mut command = Command::new("unzip");
-    command.arg("-q").arg(zip).arg("-d").arg(&partial);
-    run(command, "unzip", "unpack server releases", release).await?;
     let whole = partial.join(release.slug());
+    for (zip, folder) in parts {
+        // The release's own zip has its folder in it.
+        let into = if folder.is_empty() {
+            partial.clone()
+        } else {
+            whole.join(folder)
+        };
+        make_folder(&into)?;
+        let mut command = Command::new("unzip");
+        command.arg("-q").arg(zip).arg("-d").arg(&into);
+        run(command, "unzip", "unpack server releases", release).await?;
+    }
     std::fs::rename(&whole, home).map_err(|source| SkipOrError::file("move", whole, source))?;
     let _ = std::fs::remove_dir_all(partial);
     Ok(())

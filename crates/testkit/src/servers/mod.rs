@@ -25,6 +25,7 @@ mod keeper;
 mod launch;
 mod ports;
 mod release;
+mod security;
 mod settings;
 
 use std::{
@@ -33,12 +34,14 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 pub use self::{
     cluster::Cluster,
     error::{SkipOrError, or_skip},
     release::{Engine, Release},
+    security::{ADMIN, ADMIN_PASSWORD},
 };
 use self::{disk::Disk, folder::Folder, launch::Launch, ports::Port, settings::Place};
 use crate::client::Es;
@@ -69,6 +72,11 @@ pub struct ServerConfig {
     pub fast_start: bool,
     /// The data folder is a disk of its own with this many MiB, which [`Server::fill_disk`] fills.
     pub disk_mb: Option<u32>,
+    /// Whether the server checks who its callers are. OpenSearch then speaks https.
+    pub secured: bool,
+    /// Users of a secured Elasticsearch beside the administrator, with his password and a role of their own each. (These releases lack
+    /// a module that the engine keeps users in; files do without.)
+    pub users: Vec<(String, Value)>,
 }
 
 impl Default for ServerConfig {
@@ -82,6 +90,8 @@ impl Default for ServerConfig {
             master_eligible: true,
             fast_start: true,
             disk_mb: None,
+            secured: false,
+            users: Vec::new(),
         }
     }
 }
@@ -99,6 +109,20 @@ impl ServerConfig {
     #[must_use]
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Switches security on; clients of the server are its administrator.
+    #[must_use]
+    pub fn secured(mut self) -> Self {
+        self.secured = true;
+        self
+    }
+
+    /// Adds a user of a secured Elasticsearch, and the role that he has.
+    #[must_use]
+    pub fn with_user(mut self, name: &str, role: Value) -> Self {
+        self.users.push((name.to_owned(), role));
         self
     }
 
@@ -124,13 +148,15 @@ pub struct Server {
     /// Before the folder, which cannot be removed while a disk is in it.
     disk: Option<Disk>,
     folder: Folder,
+    /// The CA of its certificate, as PEM.
+    ca: Option<Vec<u8>>,
 }
 
 impl Server {
     /// Starts `release` and waits until it answers.
     pub async fn start(release: Release, config: ServerConfig) -> Result<Self, SkipOrError> {
         let java = java::for_release(release)?;
-        let installed = install::install(release).await?;
+        let installed = install::install(release, config.secured).await?;
         let mut tries = 1;
         loop {
             let mut server = Self::prepare(release, config.clone(), java.clone(), installed.clone())?;
@@ -162,6 +188,16 @@ impl Server {
             transport: transport.number(),
         };
         let settings = settings::settings(&config, &place);
+        let ca = if config.secured {
+            security::write(
+                release,
+                &installed.home,
+                &folder.path().join("config"),
+                &config.users,
+            )?
+        } else {
+            None
+        };
         let file = match release.engine() {
             Engine::OpenSearch => folder.path().join("config/opensearch.yml"),
             Engine::Elasticsearch => folder.path().join("config/elasticsearch.yml"),
@@ -188,13 +224,14 @@ impl Server {
             transport,
             disk,
             folder,
+            ca,
         })
     }
 
     async fn launch_and_wait(&mut self) -> Result<(), SkipOrError> {
         self.child = Some(self.launch.spawn()?);
         let deadline = Instant::now() + START_LIMIT;
-        let client = Es::new(&self.url());
+        let client = self.client();
         loop {
             if let Some(status) = self.exited() {
                 self.child = None;
@@ -224,9 +261,15 @@ impl Server {
         self.child.as_mut()?.try_wait().ok().flatten()
     }
 
-    /// `http://127.0.0.1:PORT`, the same over restarts.
+    /// `http://127.0.0.1:PORT`, the same over restarts; `https` where the server has a certificate.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.http.number())
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.http.number())
+    }
+
+    /// The CA of its certificate, as PEM, where it has one.
+    pub fn ca_pem(&self) -> Option<&[u8]> {
+        self.ca.as_deref()
     }
 
     /// `127.0.0.1:PORT` for other nodes, the same over restarts.
@@ -269,9 +312,14 @@ impl Server {
         self.folder.path().join("repo")
     }
 
-    /// A client for this server.
+    /// A client for this server, its administrator where it has security.
     pub fn client(&self) -> Es {
-        Es::new(&self.url())
+        let client = Es::trusting(&self.url(), self.ca_pem());
+        if self.config.secured {
+            client.as_user(ADMIN, ADMIN_PASSWORD)
+        } else {
+            client
+        }
     }
 
     /// Where everything that the server printed is written to.

@@ -113,6 +113,19 @@ impl Release {
         format!("{artifact}-{major}.{minor}.{patch}")
     }
 
+    /// Name and Maven coordinate of the security plugin, for releases that do not carry theirs.
+    pub(crate) fn security_plugin(self) -> Option<(String, String)> {
+        if self.engine() != Engine::OpenSearch {
+            return None;
+        }
+        let (major, minor, patch) = self.version();
+        let version = format!("{major}.{minor}.{patch}.0");
+        Some((
+            format!("opensearch-security-{version}"),
+            format!("org.opensearch.plugin:opensearch-security:{version}:zip"),
+        ))
+    }
+
     /// The Maven coordinate, `group:artifact:version:zip`.
     pub fn coordinate(self) -> String {
         let Facts {

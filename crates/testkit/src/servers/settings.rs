@@ -54,7 +54,7 @@ pub(crate) fn settings(config: &ServerConfig, place: &Place<'_>) -> Vec<(String,
         }
     }
     // These settings exist only with their module, and an unknown one keeps a server from starting.
-    if has_x_pack(place.home) {
+    if has_x_pack(place.home) && !config.secured {
         settings.push(("xpack.security.enabled", "false".to_owned()));
         settings.push(("xpack.ml.enabled", "false".to_owned()));
     }
@@ -65,6 +65,9 @@ pub(crate) fn settings(config: &ServerConfig, place: &Place<'_>) -> Vec<(String,
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect();
+    if config.secured {
+        settings.extend(super::security::settings(place.release));
+    }
     settings.retain(|(key, _)| !config.settings.iter().any(|(own, _)| own == key));
     settings.extend(config.settings.iter().cloned());
     settings

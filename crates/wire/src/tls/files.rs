@@ -146,38 +146,10 @@ impl TlsIdentity {
     /// # Errors
     /// The first thing that is wrong with the files.
     pub fn load_at(files: &TlsFiles, now: SystemTime) -> Result<Self, TlsError> {
-        let chain = certificates(&files.cert)?;
-        let (expires_at, identities) = check_leaf(&files.cert, &chain, now)?;
-
-        let pem = read(&files.key)?;
-        let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
-            pem::Error::NoItemsFound => TlsError::NoKey(files.key.clone()),
-            source => TlsError::Pem {
-                path: files.key.clone(),
-                source,
-            },
-        })?;
-        let key = CertifiedKey::from_der(chain, key, &provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
-                cert: files.cert.clone(),
-                key: files.key.clone(),
-            },
-            source => TlsError::Key {
-                path: files.key.clone(),
-                source,
-            },
-        })?;
-
-        let mut roots = RootCertStore::empty();
-        for ca in certificates(&files.ca)? {
-            roots.add(ca).map_err(|source| TlsError::Ca {
-                path: files.ca.clone(),
-                source,
-            })?;
-        }
+        let (key, expires_at, identities) = pair(&files.cert, &files.key, now)?;
         Ok(TlsIdentity {
-            key: Arc::new(key),
-            roots: Arc::new(roots),
+            key,
+            roots: authorities(&files.ca)?,
             expires_at,
             identities,
         })
@@ -210,6 +182,86 @@ impl fmt::Debug for TlsIdentity {
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
+}
+
+/// Where the certificate of an HTTPS server is, its key, and the CA of its callers, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpsFiles {
+    /// The server's certificate, followed by intermediate ones if there are any.
+    pub cert: PathBuf,
+    /// Its private key, as in [`TlsFiles`].
+    pub key: PathBuf,
+    /// The CAs that may have signed callers' certificates; without it none is asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// The files of an HTTPS server, checked as those of an agent are.
+pub struct HttpsIdentity {
+    pub(super) key: Arc<CertifiedKey>,
+    pub(super) client_roots: Option<Arc<RootCertStore>>,
+    pub(super) expires_at: SystemTime,
+}
+
+impl HttpsIdentity {
+    /// Reads and checks `files`. Blocks on the disk for a moment.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with them.
+    pub fn load(files: &HttpsFiles) -> Result<Self, TlsError> {
+        let (key, expires_at, _) = pair(&files.cert, &files.key, SystemTime::now())?;
+        let client_roots = files.client_ca.as_deref().map(authorities).transpose()?;
+        Ok(HttpsIdentity {
+            key,
+            client_roots,
+            expires_at,
+        })
+    }
+
+    /// When the certificate expires.
+    pub fn expires_at(&self) -> SystemTime {
+        self.expires_at
+    }
+}
+
+/// A certificate and its key, which fit and count at `now`; with the certificate's end and the identities in it.
+fn pair(
+    cert: &Path,
+    key: &Path,
+    now: SystemTime,
+) -> Result<(Arc<CertifiedKey>, SystemTime, Vec<Identity>), TlsError> {
+    let chain = certificates(cert)?;
+    let (expires_at, identities) = check_leaf(cert, &chain, now)?;
+    let pem = read(key)?;
+    let der = PrivateKeyDer::from_pem_slice(&pem).map_err(|error| match error {
+        pem::Error::NoItemsFound => TlsError::NoKey(key.to_owned()),
+        source => TlsError::Pem {
+            path: key.to_owned(),
+            source,
+        },
+    })?;
+    let certified = CertifiedKey::from_der(chain, der, &provider()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => TlsError::Mismatch {
+            cert: cert.to_owned(),
+            key: key.to_owned(),
+        },
+        source => TlsError::Key {
+            path: key.to_owned(),
+            source,
+        },
+    })?;
+    Ok((Arc::new(certified), expires_at, identities))
+}
+
+/// The CAs in a file.
+fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for ca in certificates(path)? {
+        roots.add(ca).map_err(|source| TlsError::Ca {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    Ok(Arc::new(roots))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -40,6 +40,28 @@ pub(crate) fn refusal(error: &io::Error) -> String {
     }
 }
 
+/// Why an HTTPS server did not take a connection, as its log says.
+pub(crate) fn https_refusal(error: &io::Error) -> String {
+    let Some(tls) = tls_error(error) else {
+        return refusal(error);
+    };
+    match tls {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            "the caller's certificate was signed by a CA that `client_ca_file` does not hold".to_owned()
+        }
+        rustls::Error::InvalidCertificate(fault) => format!("the caller's {}", certificate(fault)),
+        rustls::Error::InvalidMessage(_) => {
+            "what the caller sent is not TLS: this address is https://, not http://".to_owned()
+        }
+        rustls::Error::AlertReceived(_) => {
+            "the caller did not accept our certificate: give it the CA that signed it, and an address that the certificate \
+             names"
+                .to_owned()
+        }
+        other => format!("the handshake failed: {other}"),
+    }
+}
+
 /// A peer that leaves without a word is a port scan or a load balancer's probe.
 pub(crate) const HUNG_UP: &str = "the client hung up before the handshake was done";
 

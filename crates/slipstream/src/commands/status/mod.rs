@@ -24,7 +24,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Shows one index or all. An index that does not follow, or has failed, makes the command fail.
 pub(crate) async fn run(args: &StatusArgs, as_json: bool) -> Result<(), Failure> {
-    let gateway = Gateway::at(&args.gateway.gateway)?;
+    let gateway = Gateway::at(&args.gateway)?;
     let index = args.index.as_deref();
     if args.watch {
         watch(&gateway, index, as_json).await;
