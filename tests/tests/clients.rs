@@ -53,7 +53,6 @@ async fn script(program: &Path, arguments: &[&Path], pair: &Pair, agents: &Agent
     } = output.await.expect("it takes too long").expect("it starts");
     let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{}: {said}", program.display());
-    println!("{said}");
 }
 
 /// Where `scripts/clients.sh` has put the clients.

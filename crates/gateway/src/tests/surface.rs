@@ -167,7 +167,7 @@ async fn pausing_takes_no_body_too_unless_another_sites_page_asks() {
     assert_eq!(bench.notes(), ["pause f1 for None"]);
     let foreign = pause().header(header::ORIGIN, "http://elsewhere.example");
     let (status, _) = bench.raw(foreign.body(Body::empty()).unwrap()).await;
-    assert_eq!(status, StatusCode::NOT_ACCEPTABLE);
+    assert_eq!(status, StatusCode::FORBIDDEN);
     assert!(bench.notes().is_empty());
 }
 
