@@ -24,6 +24,8 @@ pub const VERSION_RESTARTS_TOTAL: &str = "slipstream_version_restarts_total";
 /// Times that the leader held documents which reading had missed, each followed by a reconciliation.
 pub const DIVERGENCE_TOTAL: &str = "slipstream_divergence_total";
 
+/// Attempts to begin with the leader's files; label `outcome` (`restored`, `failed`).
+pub const RESTORES_TOTAL: &str = "slipstream_restores_total";
 /// Documents that a repair has put right; label `kind` (`written`, `deleted`).
 pub const REPAIRED_TOTAL: &str = "slipstream_repaired_total";
 
@@ -62,6 +64,10 @@ pub fn describe() {
         DIVERGENCE_TOTAL,
         "Times that the leader held documents which reading had missed"
     );
+    describe_counter!(
+        RESTORES_TOTAL,
+        "Attempts to begin with the leader's files, by outcome"
+    );
     describe_counter!(REPAIRED_TOTAL, "Documents that repairs have put right, by kind");
     describe_counter!(AUTOFOLLOW_STARTS_TOTAL, "Starts by auto-follow rules, by outcome");
     describe_gauge!(
@@ -94,6 +100,11 @@ pub(crate) fn version_restarts(documents: usize) {
 
 pub(crate) fn divergence() {
     counter!(DIVERGENCE_TOTAL).increment(1);
+}
+
+pub(crate) fn restored(well: bool) {
+    let outcome = if well { "restored" } else { "failed" };
+    counter!(RESTORES_TOTAL, "outcome" => outcome).increment(1);
 }
 
 pub(crate) fn repaired(written: u64, deleted: u64) {

@@ -62,6 +62,8 @@ pub const BULK_REJECTED: &str = "bulk_rejected";
 /// The target does not take all of the metadata as the leader has it.
 pub const METADATA_DIFFERS: &str = "metadata_differs";
 
+/// An index could not begin with the leader's files; it is tried again, then it begins with documents.
+pub const FILES_FAILED: &str = "files_failed";
 /// Metadata cannot be compared or brought up to date now; it is tried again.
 pub const METADATA_WAITING: &str = "metadata_waiting";
 

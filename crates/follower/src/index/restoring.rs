@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_model::Phase;
+use slipstream_model::{Phase, event};
 use slipstream_store::StoreError;
 use tokio::time::sleep;
 
@@ -15,6 +15,7 @@ use super::restore::{Progress, RestoreError, Restoring};
 use super::task::{By, IndexTask, Next};
 use crate::backoff::Backoff;
 use crate::lock;
+use crate::metrics;
 
 /// Attempts before documents.
 const ATTEMPTS: u32 = 2;
@@ -40,6 +41,7 @@ impl IndexTask {
                         self.definition.leader_cluster_uuid = Some(leader.cluster);
                         self.definition.restoring = None;
                         self.save().await?;
+                        metrics::restored(true);
                         tracing::info!(index = %definition.follower_index, "restored from the leader's files");
                         return Ok(Next::Phase);
                     }
@@ -62,8 +64,9 @@ impl IndexTask {
                 }
             };
             attempts += 1;
+            metrics::restored(false);
             let reason = crate::chain(&error);
-            tracing::warn!(index = %definition.follower_index, reason, attempts, "an index could not begin with the leader's files");
+            tracing::warn!(event = event::FILES_FAILED, index = %definition.follower_index, reason, attempts, "an index could not begin with the leader's files");
             if attempts == ATTEMPTS {
                 break reason;
             }

@@ -38,7 +38,7 @@ use crate::budget::Account;
 /// Portions waiting in one lane.
 const LANE_QUEUE: usize = 8;
 /// A leader agent that says nothing for this long is gone, whatever the connection thinks: it says that it is alive every
-/// twenty seconds, also while its reader waits. Agents that are too old for that pulse between requests to their cluster, which may
+/// 35 seconds, also while its reader waits. Agents that are too old for that pulse between requests to their cluster, which may
 /// take a minute.
 const SILENCE: Duration = Duration::from_secs(75);
 /// How long the lanes may take to finish what they have begun; a bulk has a deadline of its own below this.
