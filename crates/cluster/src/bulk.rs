@@ -229,11 +229,11 @@ impl Cluster {
         )
     }
 
-    /// Whether a write that was sent under this id is still running anywhere in the cluster.
+    /// Whether a write that was sent under one of these ids is still running anywhere in the cluster.
     ///
     /// # Errors
     /// [`ErrorKind::Incomplete`] if a node did not tell.
-    pub async fn bulk_running(&self, opaque_id: &str) -> Result<bool> {
+    pub async fn bulk_running(&self, opaque_ids: &[&str]) -> Result<bool> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(default)]
@@ -255,11 +255,11 @@ impl Cluster {
         }
         let call = Call::get("/_tasks", "actions=indices:data/write/bulk*&group_by=none");
         let answer: Answer = self.json(&call).await?;
-        if answer
+        let mut running = answer
             .tasks
             .iter()
-            .any(|task| task.headers.opaque_id.as_deref() == Some(opaque_id))
-        {
+            .filter_map(|task| task.headers.opaque_id.as_deref());
+        if running.any(|id| opaque_ids.contains(&id)) {
             return Ok(true);
         }
         let failures = answer.node_failures.iter().chain(&answer.task_failures);

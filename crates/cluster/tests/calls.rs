@@ -813,12 +813,12 @@ async fn a_node_that_does_not_tell_its_tasks_leaves_it_open() {
     })
     .await;
     let cluster = client(&config);
-    assert!(cluster.bulk_running("mine").await.expect("seen"));
+    assert!(cluster.bulk_running(&["mine"]).await.expect("seen"));
     assert_eq!(
-        cluster.bulk_running("mine").await.expect_err("open").kind,
+        cluster.bulk_running(&["mine"]).await.expect_err("open").kind,
         ErrorKind::Incomplete
     );
-    assert!(!cluster.bulk_running("mine").await.expect("gone"));
+    assert!(!cluster.bulk_running(&["mine"]).await.expect("gone"));
 }
 
 /// A description that changes while it is read is read again.

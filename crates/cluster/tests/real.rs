@@ -506,7 +506,7 @@ async fn indices_are_described_and_changed() {
             };
             assert!(error.status == 400 && error.reason.contains("[a]"), "{error:?}");
         }
-        assert!(!cluster.bulk_running("t").await.expect("tasks"));
+        assert!(!cluster.bulk_running(&["t"]).await.expect("tasks"));
         cluster.delete_index(&index).await.expect("delete");
     }
 }
@@ -569,8 +569,8 @@ async fn a_running_bulk_is_seen() {
         };
         let mut seen = false;
         while !writer.is_finished() {
-            seen |= cluster.bulk_running("running-1").await.expect("tasks");
-            assert!(!cluster.bulk_running("running-2").await.expect("tasks"));
+            seen |= cluster.bulk_running(&["running-1"]).await.expect("tasks");
+            assert!(!cluster.bulk_running(&["running-2"]).await.expect("tasks"));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert!(seen, "{url}");
@@ -582,7 +582,7 @@ async fn a_running_bulk_is_seen() {
             matches!(outcomes[0], ItemOutcome::Retry(RetryReason::Unavailable, _)),
             "{outcomes:?}"
         );
-        assert!(!cluster.bulk_running("running-1").await.expect("tasks"));
+        assert!(!cluster.bulk_running(&["running-1"]).await.expect("tasks"));
         // An index without any assigned copy is not in the statistics at all.
         assert_eq!(
             cluster

@@ -47,26 +47,25 @@ const BULK_BYTES: usize = 4 * 1024 * 1024;
 /// And at most this many operations.
 const BULK_OPS: usize = 5_000;
 
-impl Lane {
-    /// Waits until nothing that an earlier life of this lane sent is running on the target.
-    pub(crate) async fn settle(&self) {
-        let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-        loop {
-            match self.context.cluster.bulk_running(&self.opaque_id).await {
-                Ok(false) => return,
-                Ok(true) => self
-                    .context
-                    .status
-                    .wait_for(event::BULK_BACKING_OFF, "the target to finish an earlier bulk"),
-                Err(error) => self.context.status.wait_for(
-                    event::BULK_BACKING_OFF,
-                    &format!("the target: {}", crate::chain(&error)),
-                ),
-            }
-            sleep(backoff.next()).await;
+/// Waits until nothing is running on the target that lanes of these names have sent, in this life or an earlier one.
+pub(crate) async fn settle(context: &LaneContext, opaque_ids: &[&str]) {
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    loop {
+        match context.cluster.bulk_running(opaque_ids).await {
+            Ok(false) => return,
+            Ok(true) => context
+                .status
+                .wait_for(event::BULK_BACKING_OFF, "the target to finish an earlier bulk"),
+            Err(error) => context.status.wait_for(
+                event::BULK_BACKING_OFF,
+                &format!("the target: {}", crate::chain(&error)),
+            ),
         }
+        sleep(backoff.next()).await;
     }
+}
 
+impl Lane {
     /// Applies portions until the sender is gone. After an error the lane is spent: its later writes must not overtake.
     ///
     /// The session lets a lane end by dropping the sender and waiting, never by dropping the lane's future in the middle
@@ -202,7 +201,7 @@ impl Lane {
                 Ok(outcomes) => return Ok(sort(writes, outcomes)),
                 Err(error) => error,
             };
-            let (label, settle) = match error.kind {
+            let (label, unknown) = match error.kind {
                 ErrorKind::Throttled => {
                     self.context.gate.pushed_back();
                     ("throttled", false)
@@ -227,8 +226,8 @@ impl Lane {
                 &format!("the target: {}", crate::chain(&error)),
             );
             sleep(backoff.next()).await;
-            if settle {
-                self.settle().await;
+            if unknown {
+                settle(&self.context, &[&self.opaque_id]).await;
             }
         }
     }

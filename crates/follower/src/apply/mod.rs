@@ -13,7 +13,7 @@ mod lane;
 mod outcome;
 
 pub(crate) use gate::Gate;
-pub(crate) use lane::{Applied, Lane, LaneContext, Portion};
+pub(crate) use lane::{Applied, Lane, LaneContext, Portion, settle};
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 

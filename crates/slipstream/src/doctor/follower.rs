@@ -38,7 +38,7 @@ pub(super) async fn examine(file: FollowerFile, checks: &mut Checks) {
             if cluster::answers(&client, checks).await {
                 cluster::may_look(&client, checks).await;
                 access::target(&client, file.gateway.auth, checks).await;
-                if let Err(error) = client.bulk_running("slipstream-doctor").await {
+                if let Err(error) = client.bulk_running(&["slipstream-doctor"]).await {
                     checks.fail(
                         "privileges",
                         format!("tasks cannot be seen: {}", chain(&error)),

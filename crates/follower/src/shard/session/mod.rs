@@ -31,7 +31,7 @@ use tracing::Instrument;
 use super::deletes::DeleteSearch;
 use super::ledger::{Ledger, Milestone};
 use super::{End, Route, ShardContext};
-use crate::apply::{Applied, Lane, Portion};
+use crate::apply::{Applied, Lane, Portion, settle};
 use crate::blocking;
 use crate::budget::Account;
 
@@ -88,15 +88,19 @@ pub(super) async fn run(context: &Arc<ShardContext>, route: &mut Route, cancel: 
     // A lane never waits here: it sends one message a bulk, and has at most a queue of bulks and one before the session
     // must have taken a portion from it.
     let (done, mut applied) = mpsc::channel(context.lanes * (LANE_QUEUE + 2));
-    for number in 0..context.lanes {
+    let names: Vec<String> = (0..context.lanes)
+        .map(|number| format!("{}-{number}", context.opaque_prefix))
+        .collect();
+    let ids: Vec<&str> = names.iter().map(String::as_str).collect();
+    tokio::select! {
+        () = settle(&context.lane, &ids) => {}
+        () = cancel.cancelled() => return End::Cancelled,
+    }
+    for opaque_id in names {
         let lane = Lane {
-            opaque_id: format!("{}-{number}", context.opaque_prefix),
+            opaque_id,
             context: context.lane.clone(),
         };
-        tokio::select! {
-            () = lane.settle() => {}
-            () = cancel.cancelled() => return End::Cancelled,
-        }
         let (sender, portions) = mpsc::channel(LANE_QUEUE);
         senders.push(sender);
         lanes.spawn(lane.run(portions, done.clone()));
