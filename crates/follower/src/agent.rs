@@ -151,6 +151,7 @@ impl Agent {
             leader_cluster_uuid: Some(leader.cluster),
             follower_index_uuid: None,
             restoring: None,
+            restored_index_uuid: None,
             begun_with: None,
             phase: Phase::Init,
             resume_phase: Phase::Bootstrapping,

@@ -68,6 +68,9 @@ pub struct Definition {
     /// While it begins with the leader's files: the folder that they go through.
     #[serde(default)]
     pub restoring: Option<PathBuf>,
+    /// The index that is being made that way, once the target has begun to.
+    #[serde(default)]
+    pub restored_index_uuid: Option<IndexUuid>,
     /// What it began with, files or documents, and why, in words.
     #[serde(default)]
     pub begun_with: Option<String>,

@@ -28,6 +28,7 @@ fn definition(name: &str) -> Definition {
         leader_cluster_uuid: None,
         follower_index_uuid: None,
         restoring: None,
+        restored_index_uuid: None,
         begun_with: None,
         phase: Phase::Paused,
         resume_phase: Phase::Bootstrapping,

@@ -30,9 +30,10 @@ pub(crate) async fn that_are_wrong(world: &mut World) {
     bulk(&world.source(), "listed", 50..150, 20).await;
     world.equal("listed").await;
 
-    let stands_in = "a leader agent cannot be used, others stand in for it";
+    let (unusable, stands_in) = ("a leader agent cannot be used", "others_stand_in=true");
     for address in [&nowhere, &silent.address().to_string()] {
-        world.agents.follower.logged(&["WARN", address, stands_in]).await;
+        let words = ["WARN", address, unusable, stands_in];
+        world.agents.follower.logged(&words).await;
     }
     let foreign = foreign.link.address().to_string();
     world

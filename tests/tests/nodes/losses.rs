@@ -42,7 +42,7 @@ pub(crate) async fn an_agent_in_the_middle_of_writes(world: &mut World, workload
     world
         .agents
         .follower
-        .logged(&["a leader agent cannot be used, others stand in for it"])
+        .logged(&["a leader agent cannot be used", "others_stand_in=true"])
         .await;
     world
         .agents

@@ -18,6 +18,7 @@ mod throttle;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use slipstream_cluster::{ClusterError, Restore, RestoreState};
@@ -33,6 +34,7 @@ use tonic::{Status, Streaming};
 use super::describe::{DescribeError, Description, describe};
 use super::task::TaskContext;
 use crate::leaders::{Connected, LeaderError};
+use crate::lock;
 
 pub(super) use choice::{Choice, choose};
 pub(crate) use progress::{Progress, Stage};
@@ -131,6 +133,9 @@ pub(super) struct Restoring<'a> {
     /// The repository's name on the target, and its folder under the one that the operator gave.
     repository: String,
     folder: PathBuf,
+    /// The index that was begun, in this life or an earlier one. A target that dies in the middle does not remember where it came
+    /// from, so we do.
+    begun: Mutex<Option<IndexUuid>>,
 }
 
 /// A snapshot that the leader agent keeps for us.
@@ -154,6 +159,7 @@ impl<'a> Restoring<'a> {
             definition,
             folder: folder.join(&repository),
             repository,
+            begun: Mutex::new(definition.restored_index_uuid.clone()),
         }
     }
 
@@ -232,6 +238,7 @@ impl<'a> Restoring<'a> {
                 without: &WITHOUT,
             })
             .await?;
+        self.remember_begun().await?;
         let (mut pause, mut stuck) = (LOOK.0, None);
         loop {
             match cluster.restore_state(name).await? {
@@ -250,6 +257,31 @@ impl<'a> Restoring<'a> {
             sleep(pause).await;
             pause = (pause * 2).min(LOOK.1);
         }
+    }
+
+    /// Keeps in mind which index is being restored, so that a later life knows it for its own.
+    async fn remember_begun(&self) -> Result<(), RestoreError> {
+        let index = &self.definition.follower_index;
+        let state = self.context.cluster.index_state(index).await?;
+        let uuid = state.map(|state| state.uuid);
+        lock(&self.begun).clone_from(&uuid);
+        let definition = Definition {
+            restored_index_uuid: uuid,
+            ..self.definition.clone()
+        };
+        let store = self.context.store.clone();
+        Ok(crate::blocking(move || store.put_definition(&definition)).await?)
+    }
+
+    /// Whether the target has an index of that name that this restore has made.
+    async fn is_ours(&self) -> Result<bool, RestoreError> {
+        let (cluster, index) = (&self.context.cluster, &self.definition.follower_index);
+        let begun = lock(&self.begun).clone();
+        let state = cluster.index_state(index).await?;
+        if state.is_some_and(|state| Some(state.uuid) == begun) {
+            return Ok(true);
+        }
+        Ok(cluster.is_restored_from(index, &self.repository).await?)
     }
 
     /// Puts all restored documents into the map, and every shard where its changes go on.
@@ -284,10 +316,10 @@ impl<'a> Restoring<'a> {
         Ok(stats.uuid)
     }
 
-    /// Leaves nothing of an attempt: on the target only an index that came out of our own repository is deleted.
+    /// Leaves nothing of an attempt: on the target only an index that this restore has made is deleted.
     pub(super) async fn clear(&self) -> Result<(), RestoreError> {
         let (cluster, index) = (&self.context.cluster, &self.definition.follower_index);
-        if cluster.is_restored_from(index, &self.repository).await? {
+        if self.is_ours().await? {
             cluster.delete_index(index).await?;
         }
         self.remove_files().await?;
