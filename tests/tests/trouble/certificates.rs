@@ -74,7 +74,7 @@ async fn a_certificate_that_expires_is_replaced_without_a_restart() {
                     .agents
                     .follower
                     .log()
-                    .matches("certificates reloaded")
+                    .matches("certificate_reloaded")
                     .count()
             };
             let before = reloads();
@@ -129,7 +129,7 @@ async fn a_follower_certificate_from_another_ca_is_refused_on_both_sides() {
 
     install(&world, &world.path("backup"), "follower", "follower");
     world.agents.follower.reload();
-    world.agents.follower.logged(&["certificates reloaded"]).await;
+    world.agents.follower.logged(&["certificate_reloaded"]).await;
     world.following().await;
     world.goes_on("lead", "f").await;
 }
