@@ -20,12 +20,12 @@ pub(super) async fn remember_all(
     let searcher = Searcher::new(index.clone(), shard, stats.node.clone());
     let mut after = Checkpoint::NONE;
     while after < stats.max_seq_no {
-        let range = SeqRange::new(after, stats.max_seq_no);
-        let page = cluster.ids(&searcher, range, PAGE).await?;
-        after = match page.last() {
-            Some((last, _)) if page.len() == PAGE => last.as_checkpoint(),
-            _ => stats.max_seq_no,
-        };
+        // A window, not all that is left: the engine sorts whatever the query finds. No two documents share a sequence number.
+        let through = Checkpoint::new(after.get() + PAGE as i64).min(stats.max_seq_no);
+        let page = cluster
+            .ids(&searcher, SeqRange::new(after, through), PAGE)
+            .await?;
+        after = through;
         let store = store.clone();
         crate::blocking(move || {
             let docs: Vec<(SeqNo, &DocRef)> = page.iter().map(|(seq_no, doc)| (*seq_no, doc)).collect();
