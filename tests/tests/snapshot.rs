@@ -6,6 +6,7 @@ mod world;
 
 use std::time::Duration;
 
+use serde_json::json;
 use slipstream_testkit::client::eventually;
 use slipstream_testkit::servers::Release;
 use slipstream_tests::agents::LONG;
@@ -23,6 +24,7 @@ async fn opensearch_2_19_to_opensearch_2_19() {
     under_writes(&world, 1001).await;
     ended_in_the_middle(&mut world, 1002).await;
     stopped_in_the_middle(&world).await;
+    what_is_the_leader_clusters_own_stays_there(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,6 +137,32 @@ async fn stopped_in_the_middle(world: &World) {
         // Either it had not got so far, or there is an ordinary index.
         let _ = world.target().delete(&format!("/{}", copy("stopped"))).await;
     }
+}
+
+/// Settings by which the leader cluster handles its index do not come along in its files: a write would wait for copies that
+/// the target has not.
+async fn what_is_the_leader_clusters_own_stays_there(world: &World) {
+    world.fill("own", 500).await;
+    // No engine takes more copies to wait for than there are to be.
+    for own in [
+        json!({ "number_of_replicas": 1 }),
+        json!({ "write.wait_for_active_shards": "2", "routing.rebalance.enable": "none" }),
+    ] {
+        let (status, answer) = world
+            .source()
+            .put("/own/_settings", &json!({ "index": own }))
+            .await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    world.follow("own").await;
+    world.begun_with("own", "files: ").await;
+    let (_, settings) = world.target().get(&format!("/{}/_settings", copy("own"))).await;
+    let index = &settings[copy("own")]["settings"]["index"];
+    assert!(
+        index["write"].is_null() && index["routing"]["rebalance"].is_null(),
+        "{settings}"
+    );
+    world.equal("own").await;
 }
 
 /// Both clusters are killed while the copy is under way.

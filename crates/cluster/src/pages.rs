@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
-use slipstream_model::{Op, SeqNo, SeqRange};
+use slipstream_model::{DocRef, Op, SeqNo, SeqRange};
 
 use crate::client::{Call, Cluster};
 use crate::error::{ClusterError, ErrorKind, Result};
@@ -162,38 +163,74 @@ impl Cluster {
     /// 10,000.
     pub async fn living(&self, searcher: &Searcher, range: SeqRange, limit: usize) -> Result<Vec<SeqNo>> {
         #[derive(Deserialize)]
-        struct Answer {
-            #[serde(flatten)]
-            outcome: Outcome,
-            #[serde(default)]
-            hits: Hits,
-        }
-        #[derive(Deserialize, Default)]
-        struct Hits {
-            #[serde(default)]
-            hits: Vec<Hit>,
-        }
+        struct Hit {}
+        let hits = self.hits_in::<Hit>(searcher, range, limit, "").await?;
+        Ok(hits.into_iter().map(|(seq_no, _)| seq_no).collect())
+    }
+
+    /// Ids and sequence numbers of living documents in a window, as [`Cluster::living`].
+    pub async fn ids(
+        &self,
+        searcher: &Searcher,
+        range: SeqRange,
+        limit: usize,
+    ) -> Result<Vec<(SeqNo, DocRef)>> {
         #[derive(Deserialize)]
         struct Hit {
+            #[serde(rename = "_id")]
+            id: String,
+            #[serde(rename = "_routing")]
+            routing: Option<String>,
+        }
+        let fields = ",hits.hits._id,hits.hits._routing";
+        let hits = self.hits_in::<Hit>(searcher, range, limit, fields).await?;
+        let doc = |Hit { id, routing }| DocRef { id, routing };
+        Ok(hits.into_iter().map(|(seq_no, hit)| (seq_no, doc(hit))).collect())
+    }
+
+    /// What hits of a window tell beside their sources, ascending; `fields` are those to answer beside the sequence number.
+    async fn hits_in<H: DeserializeOwned>(
+        &self,
+        searcher: &Searcher,
+        range: SeqRange,
+        limit: usize,
+        fields: &str,
+    ) -> Result<Vec<(SeqNo, H)>> {
+        #[derive(Deserialize)]
+        struct Answer<H> {
+            #[serde(flatten)]
+            outcome: Outcome,
+            #[serde(default = "Hits::none")]
+            hits: Hits<H>,
+        }
+        #[derive(Deserialize)]
+        struct Hits<H> {
+            #[serde(default = "Vec::new")]
+            hits: Vec<Hit<H>>,
+        }
+        impl<H> Hits<H> {
+            fn none() -> Self {
+                Hits { hits: Vec::new() }
+            }
+        }
+        #[derive(Deserialize)]
+        struct Hit<H> {
             // In a point in time a tie-breaker follows.
             sort: Vec<i64>,
+            #[serde(flatten)]
+            more: H,
         }
         let mut body = window(range, false, None);
         body.insert("size".into(), json!(limit.min(10_000)));
         body.insert("_source".into(), json!(false));
-        let call = self
-            .search_call(searcher, body, "&filter_path=timed_out,_shards,hits.hits.sort")
-            .await?;
-        let Answer { outcome, hits } = self.json(&call).await?;
+        let filter = format!("&filter_path=timed_out,_shards,hits.hits.sort{fields}");
+        let call = self.search_call(searcher, body, &filter).await?;
+        let Answer { outcome, hits } = self.json::<Answer<H>>(&call).await?;
         self.require_complete(&call, searcher, &outcome)?;
+        let seq_no = |sort: &[i64]| Some(SeqNo::new(u64::try_from(*sort.first()?).ok()?));
         hits.hits
-            .iter()
-            .map(|hit| {
-                hit.sort
-                    .first()
-                    .and_then(|seq| u64::try_from(*seq).ok())
-                    .map(SeqNo::new)
-            })
+            .into_iter()
+            .map(|hit| Some((seq_no(&hit.sort)?, hit.more)))
             .collect::<Option<_>>()
             .ok_or_else(|| {
                 self.error(ErrorKind::Protocol, &call)
@@ -203,7 +240,7 @@ impl Cluster {
 }
 
 /// A search for a window, sorted. With a `seal`, each hit tells it as the name of the query that it matched.
-pub(crate) fn window(range: SeqRange, unbounded: bool, seal: Option<&str>) -> Map<String, Value> {
+fn window(range: SeqRange, unbounded: bool, seal: Option<&str>) -> Map<String, Value> {
     let mut bounds = json!({ "gt": range.after.get() });
     if !unbounded {
         bounds["lte"] = json!(range.through.get());

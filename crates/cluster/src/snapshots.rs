@@ -1,17 +1,16 @@
 //! Snapshots of one index and their restore, through repositories of our own that hold nothing else.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use slipstream_model::IndexName;
 use slipstream_model::settings::Settings;
-use slipstream_model::{DocRef, IndexName, SeqNo, SeqRange};
 
 use crate::client::{Call, Cluster};
 use crate::error::{ErrorKind, Result};
-use crate::pages::window;
 use crate::path;
-use crate::searcher::{Outcome, Searcher};
 
 /// Where a snapshot stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub struct Restore<'a> {
     /// Settings that it gets in place of those in the snapshot.
     pub settings: &'a Settings,
     /// Settings of the snapshot that it does not get; `*` stands for anything.
-    pub without: &'a [&'a str],
+    pub without: &'a [String],
 }
 
 #[derive(Deserialize)]
@@ -171,7 +170,7 @@ impl Cluster {
         #[derive(Deserialize)]
         struct Health {
             #[serde(default)]
-            indices: std::collections::BTreeMap<String, OfIndex>,
+            indices: BTreeMap<String, OfIndex>,
         }
         #[derive(Deserialize)]
         struct OfIndex {
@@ -224,54 +223,8 @@ impl Cluster {
             shards: Vec<Recovery>,
         }
         let call = Call::get(format!("/{}/_recovery", self.segment(index)?), "");
-        let answer: std::collections::BTreeMap<String, OfIndex> = self.json(&call).await?;
+        let answer: BTreeMap<String, OfIndex> = self.json(&call).await?;
         Ok(answer.into_values().flat_map(|found| found.shards).collect())
-    }
-
-    /// Ids and sequence numbers of the documents in a window, ascending, at most `limit` of them and never more than 10,000.
-    pub async fn ids(
-        &self,
-        searcher: &Searcher,
-        range: SeqRange,
-        limit: usize,
-    ) -> Result<Vec<(SeqNo, DocRef)>> {
-        #[derive(Deserialize)]
-        struct Answer {
-            #[serde(flatten)]
-            outcome: Outcome,
-            #[serde(default)]
-            hits: Hits,
-        }
-        #[derive(Deserialize, Default)]
-        struct Hits {
-            #[serde(default)]
-            hits: Vec<Hit>,
-        }
-        #[derive(Deserialize)]
-        struct Hit {
-            #[serde(rename = "_id")]
-            id: String,
-            #[serde(rename = "_routing")]
-            routing: Option<String>,
-            #[serde(rename = "_seq_no")]
-            seq_no: u64,
-        }
-        let mut body = window(range, false, None);
-        body.insert("size".into(), json!(limit.min(10_000)));
-        body.insert("_source".into(), json!(false));
-        body.insert("seq_no_primary_term".into(), json!(true));
-        let filter = "&filter_path=timed_out,_shards,hits.hits._id,hits.hits._routing,hits.hits._seq_no";
-        let call = self.search_call(searcher, body, filter).await?;
-        let Answer { outcome, hits } = self.json(&call).await?;
-        self.require_complete(&call, searcher, &outcome)?;
-        let doc = |hit: Hit| {
-            let doc = DocRef {
-                id: hit.id,
-                routing: hit.routing,
-            };
-            (SeqNo::new(hit.seq_no), doc)
-        };
-        Ok(hits.hits.into_iter().map(doc).collect())
     }
 
     /// The transient value of a cluster setting, as the engine prints it; `None` if it has none.

@@ -76,12 +76,8 @@ impl Object {
         body: Body,
         parser: &'static str,
     ) -> Result<Object, ApiError> {
-        let bytes = control(headers, body).await?;
-        if bytes.is_empty() {
-            return Err(ApiError::parse("request body or source parameter is required"));
-        }
-        require_json(headers)?;
-        Object::parse(&bytes, parser)
+        let given = Object::given(headers, body, parser).await?;
+        given.ok_or_else(|| ApiError::parse("request body or source parameter is required"))
     }
 
     /// As [`Self::read`], for calls that work without a body too.
@@ -90,15 +86,25 @@ impl Object {
         body: Body,
         parser: &'static str,
     ) -> Result<Object, ApiError> {
+        let given = Object::given(headers, body, parser).await?;
+        Ok(given.unwrap_or(Object {
+            parser,
+            fields: Vec::new(),
+        }))
+    }
+
+    /// A body, if there is one.
+    async fn given(
+        headers: &HeaderMap,
+        body: Body,
+        parser: &'static str,
+    ) -> Result<Option<Object>, ApiError> {
         let bytes = control(headers, body).await?;
         if bytes.is_empty() {
-            return Ok(Object {
-                parser,
-                fields: Vec::new(),
-            });
+            return Ok(None);
         }
         require_json(headers)?;
-        Object::parse(&bytes, parser)
+        Object::parse(&bytes, parser).map(Some)
     }
 
     /// Parses a body.

@@ -46,37 +46,16 @@ pub(crate) async fn start(
     begin(state, body, operation, faults).await
 }
 
-/// `POST _bulk_stop`.
-pub(crate) async fn stop(
+/// `POST _bulk_stop`, `_bulk_pause` and `_bulk_resume`.
+pub(crate) async fn each(
+    operation: ManyOperation,
     state: State<Arc<Gateway>>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
     let body = read(&uri, &headers, body).await?;
-    begin(state, body, ManyOperation::Stop, Vec::new()).await
-}
-
-/// `POST _bulk_pause`.
-pub(crate) async fn pause(
-    state: State<Arc<Gateway>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ApiError> {
-    let body = read(&uri, &headers, body).await?;
-    begin(state, body, ManyOperation::Pause, Vec::new()).await
-}
-
-/// `POST _bulk_resume`.
-pub(crate) async fn resume(
-    state: State<Arc<Gateway>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, ApiError> {
-    let body = read(&uri, &headers, body).await?;
-    begin(state, body, ManyOperation::Resume, Vec::new()).await
+    begin(state, body, operation, Vec::new()).await
 }
 
 async fn read(uri: &Uri, headers: &HeaderMap, body: Body) -> Result<Object, ApiError> {

@@ -10,6 +10,8 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post, put};
 
+use slipstream_follower::ManyOperation;
+
 use crate::error::{ApiError, method_not_allowed};
 use crate::filter::filter;
 use crate::params::Params;
@@ -93,9 +95,24 @@ pub(crate) fn all() -> Vec<Route> {
                 post(autofollow::add).delete(autofollow::remove),
             ),
             replication(prefix, "_bulk_start", &["post"], post(many::start)),
-            replication(prefix, "_bulk_stop", &["post"], post(many::stop)),
-            replication(prefix, "_bulk_pause", &["post"], post(many::pause)),
-            replication(prefix, "_bulk_resume", &["post"], post(many::resume)),
+            replication(
+                prefix,
+                "_bulk_stop",
+                &["post"],
+                post(|s, u, h, b| many::each(ManyOperation::Stop, s, u, h, b)),
+            ),
+            replication(
+                prefix,
+                "_bulk_pause",
+                &["post"],
+                post(|s, u, h, b| many::each(ManyOperation::Pause, s, u, h, b)),
+            ),
+            replication(
+                prefix,
+                "_bulk_resume",
+                &["post"],
+                post(|s, u, h, b| many::each(ManyOperation::Resume, s, u, h, b)),
+            ),
             replication(prefix, "_bulk_status", &["get"], get(many::bulk_status)),
             replication(prefix, "_task_status/{task}", &["get"], get(many::task_status)),
             replication(prefix, "_task_cancel/{task}", &["post"], post(many::task_cancel)),

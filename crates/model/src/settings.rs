@@ -30,12 +30,26 @@ pub const HELD: [(&str, &str); 2] = [
     ("index.translog.durability", "request"),
 ];
 
-/// Prefixes of settings that are [`Travel::Private`].
-const PRIVATE: [&str; 24] = [
+/// Prefixes of settings that are [`Travel::Private`] because they are what the index is.
+const IDENTITY: [&str; 12] = [
     "index.uuid",
     "index.creation_date",
     "index.provided_name",
     "index.version.",
+    "index.resize.",
+    // How copies are kept in step is each cluster's own way.
+    "index.replication.",
+    "index.remote_store.",
+    "index.shrink.",
+    "index.history.",
+    "index.verified_before_close",
+    "index.store.snapshot.",
+    // Made of the leader's routing slots when the follower index is created, and fixed from then on.
+    "index.number_of_routing_shards",
+];
+
+/// Prefixes of settings that are [`Travel::Private`] because they are the leader cluster's own business with it.
+const LOCAL: [&str; 12] = [
     "index.blocks.",
     "index.lifecycle.",
     "index.opendistro.",
@@ -43,32 +57,23 @@ const PRIVATE: [&str; 24] = [
     "index.routing.allocation.",
     "index.routing.rebalance.",
     "index.allocation.",
-    "index.resize.",
-    // How copies are kept in step is each cluster's own way.
-    "index.replication.",
-    "index.remote_store.",
-    "index.shrink.",
     "index.recovery.",
-    "index.history.",
-    "index.verified_before_close",
     "index.frozen",
-    "index.store.snapshot.",
     "index.soft_deletes.retention_lease.",
     // Accepted and without effect under soft deletes on older engines, refused on newer ones.
     "index.translog.retention.",
     "index.write.wait_for_active_shards",
-    // Made of the leader's routing slots when the follower index is created, and fixed from then on.
-    "index.number_of_routing_shards",
 ];
+
+/// Settings that do not travel because of what they would do to what is written.
+const PIPELINES: [&str; 2] = ["index.default_pipeline", "index.final_pipeline"];
 
 /// What happens to the setting `name`.
 pub fn travel(name: &str) -> Travel {
-    if matches!(name, "index.default_pipeline" | "index.final_pipeline")
-        || HELD.iter().any(|(held, _)| *held == name)
-    {
+    if PIPELINES.contains(&name) || HELD.iter().any(|(held, _)| *held == name) {
         return Travel::HeldBack;
     }
-    let private = PRIVATE.iter().any(|p| {
+    let private = IDENTITY.iter().chain(&LOCAL).any(|p| {
         if p.ends_with('.') {
             name.starts_with(p)
         } else {
@@ -76,6 +81,18 @@ pub fn travel(name: &str) -> Travel {
         }
     });
     if private { Travel::Private } else { Travel::Copied }
+}
+
+/// What an index that is restored from a snapshot of the leader's does not get, as patterns in which `*` stands for anything.
+pub fn left_out_of_a_restore() -> Vec<String> {
+    let pattern = |name: &&str| {
+        if name.ends_with('.') {
+            format!("{name}*")
+        } else {
+            (*name).to_owned()
+        }
+    };
+    LOCAL.iter().chain(&PIPELINES).map(pattern).collect()
 }
 
 /// The settings that a follower index should have while it follows: what travels, the operator's overrides over it, and
@@ -102,10 +119,7 @@ pub fn while_following(leader: &Settings, overrides: &Settings) -> Settings {
 
 /// The held-back settings as they should be once replication has stopped; `Null` puts an engine's default back.
 pub fn after_stop(leader: &Settings, overrides: &Settings) -> Settings {
-    let held = HELD
-        .iter()
-        .map(|(name, _)| *name)
-        .chain(["index.default_pipeline", "index.final_pipeline"]);
+    let held = HELD.iter().map(|(name, _)| *name).chain(PIPELINES);
     held.map(|name| {
         let value = overrides
             .get(name)
@@ -166,6 +180,20 @@ mod tests {
         }
         assert_eq!(travel("index.refresh_interval"), Travel::Copied);
         assert_eq!(travel("index.analysis.analyzer.a.type"), Travel::Copied);
+    }
+
+    #[test]
+    fn a_restored_index_gets_nothing_of_the_leader_clusters_own_business() {
+        let left_out = left_out_of_a_restore();
+        for name in [
+            "index.blocks.*",
+            "index.write.wait_for_active_shards",
+            "index.default_pipeline",
+        ] {
+            assert!(left_out.iter().any(|pattern| pattern == name), "{name}");
+        }
+        // What the index is cannot be left out: engines refuse to.
+        assert!(!left_out.iter().any(|pattern| pattern.starts_with("index.uuid")));
     }
 
     #[test]

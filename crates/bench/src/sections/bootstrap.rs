@@ -157,7 +157,7 @@ async fn warm_up(world: &World, agents: &Agents, source: &str, docs: u64) -> Res
 }
 
 /// One bootstrap, of which every document is counted on the target afterwards.
-async fn bootstrap(world: &World, agents: &Agents, source: &str, docs: u64) -> Result<Duration> {
+pub(super) async fn bootstrap(world: &World, agents: &Agents, source: &str, docs: u64) -> Result<Duration> {
     let target = &world.target.rest;
     let index = world.name("copy");
     let time = agents.follow(&index, source).await?;
@@ -175,7 +175,7 @@ fn cpu(processes: &[Process]) -> Result<Vec<Duration>> {
     processes.iter().map(|process| process.cpu()).collect()
 }
 
-fn of_shards(shards: u32) -> String {
+pub(super) fn of_shards(shards: u32) -> String {
     if shards == 1 {
         "1 shard".to_owned()
     } else {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use super::bootstrap::{bootstrap, of_shards};
 use crate::agents::{Agents, Setup};
 use crate::output::aside;
 use crate::plan::Plan;
@@ -53,11 +54,7 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
     )
     .await?;
     let documents = Agents::start(world, Setup::default()).await?;
-    let name = if shards == 1 {
-        "1 shard".to_owned()
-    } else {
-        format!("{shards} shards")
-    };
+    let name = of_shards(shards);
     let mut spreads: [Spread; 3] = Default::default();
     let (mut faster, mut by_hand) = (Spread::default(), Spread::default());
     for sample in 0..=plan.samples {
@@ -70,7 +67,6 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
                 1 => bootstrap(world, &documents, &source, docs).await?,
                 _ => copy_by_hand(world, &source, docs).await?,
             };
-            world.calm().await?;
         }
         let [with_files, with_documents, hand] = times.map(|time| time.as_secs_f64());
         aside(&format!(
@@ -114,19 +110,6 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
         rows.push(Row::new(format!("{name}: {what}"), Unit::Seconds, spread));
     }
     Ok(())
-}
-
-async fn bootstrap(world: &World, agents: &Agents, source: &str, docs: u64) -> Result<Duration> {
-    let target = &world.target.rest;
-    let index = world.name("copy");
-    let time = agents.follow(&index, source).await?;
-    let count = target.count(&index).await?;
-    ensure!(
-        count == docs,
-        "[{index}] has {count} documents after the bootstrap of {docs}"
-    );
-    agents.leave(target, &index).await?;
-    Ok(time)
 }
 
 /// What an operator would do without us.
@@ -177,6 +160,7 @@ async fn copy_by_hand(world: &World, source: &str, docs: u64) -> Result<Duration
         .await?;
     clear(leader, None, &from).await?;
     clear(target, Some(&index), &to).await?;
+    world.calm().await?;
     Ok(time)
 }
 

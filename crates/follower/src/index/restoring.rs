@@ -4,6 +4,7 @@
 //! what is left of it first. An attempt that fails is made once more if the reason may pass; then the index begins with documents,
 //! and says why.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,15 +28,20 @@ impl IndexTask {
         };
         let progress = Arc::new(Progress::default());
         lock(&self.view.live).files = Some(Arc::clone(&progress));
+        let next = self.restore_through(folder, &progress).await;
+        lock(&self.view.live).files = None;
+        next
+    }
+
+    async fn restore_through(&mut self, folder: PathBuf, progress: &Progress) -> Result<Next, StoreError> {
         let (context, definition) = (self.context.clone(), self.definition.clone());
         let restoring = Restoring::new(&context, &definition, &folder);
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
         let mut attempts = 0;
         let failure = loop {
             let error = tokio::select! {
-                restored = restoring.run(&progress) => match restored {
+                restored = restoring.run(progress) => match restored {
                     Ok((leader, follower)) => {
-                        lock(&self.view.live).files = None;
                         self.definition.follower_index_uuid = Some(follower);
                         self.definition.leader_index_uuid = Some(leader.uuid);
                         self.definition.leader_cluster_uuid = Some(leader.cluster);
@@ -59,7 +65,6 @@ impl IndexTask {
                         self.definition.restoring = Some(folder);
                         self.save().await?;
                     }
-                    lock(&self.view.live).files = None;
                     return Ok(Next::Phase);
                 }
             };
@@ -73,7 +78,6 @@ impl IndexTask {
             sleep(backoff.next()).await;
         };
         self.clear(&restoring).await;
-        lock(&self.view.live).files = None;
         self.documents_because = Some(format!("files were tried, {failure}"));
         self.definition.restoring = None;
         self.enter(Phase::Init, self.definition.reason.clone(), By::Agent)

@@ -36,7 +36,7 @@ pub(crate) struct Snapshots(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     /// `None`: this agent has no folder for snapshots.
-    repository: Option<Repository>,
+    repository: Option<Arc<Repository>>,
     alive: Mutex<BTreeMap<String, Alive>>,
     /// Registering the repository for a snapshot, and removing it after the last one, take turns.
     registering: tokio::sync::Mutex<()>,
@@ -56,7 +56,7 @@ impl Snapshots {
     /// there, in every life.
     pub(crate) fn new(path: Option<PathBuf>, agent: &str) -> Self {
         Snapshots(Arc::new(Inner {
-            repository: path.map(|path| Repository::new(&path, agent)),
+            repository: path.map(|path| Arc::new(Repository::new(&path, agent))),
             ..Inner::default()
         }))
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use slipstream_model::IndexName;
+use slipstream_model::ident::fingerprint;
 use slipstream_wire::v1;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -67,7 +68,7 @@ struct IndexEntry {
 
 impl Repository {
     pub(super) fn new(parent: &Path, agent: &str) -> Self {
-        let name = format!("slipstream-{:08x}", crc32fast::hash(agent.as_bytes()));
+        let name = format!("slipstream-{:016x}", fingerprint(agent));
         Repository {
             folder: parent.join(&name),
             name,
@@ -127,7 +128,7 @@ impl Repository {
 
     /// The newest `index-N`.
     fn latest(&self) -> Result<String, RepositoryError> {
-        let entries = fs::read_dir(&self.folder).map_err(|error| self.unreadable(&self.folder, error))?;
+        let entries = fs::read_dir(&self.folder).map_err(|error| unreadable(&self.folder, error))?;
         let numbers = entries.flatten().filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             name.strip_prefix("index-")?.parse::<u64>().ok()
@@ -146,12 +147,12 @@ impl Repository {
             File::open(&path)?.take(INDEX_BYTES).read_to_end(&mut bytes)?;
             Ok(bytes)
         };
-        read().map_err(|error| self.unreadable(&path, error))
+        read().map_err(|error| unreadable(&path, error))
     }
 
     fn add(&self, blobs: &mut BTreeMap<String, u64>, path: &Path) -> Result<(), RepositoryError> {
         let full = self.folder.join(path);
-        let about = fs::metadata(&full).map_err(|error| self.unreadable(&full, error))?;
+        let about = fs::metadata(&full).map_err(|error| unreadable(&full, error))?;
         blobs.insert(path.to_string_lossy().into_owned(), about.len());
         Ok(())
     }
@@ -167,10 +168,10 @@ impl Repository {
             Ok(entries) => entries,
             // Not every release has every folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(self.unreadable(&full, error)),
+            Err(error) => return Err(unreadable(&full, error)),
         };
         for entry in entries {
-            let entry = entry.map_err(|error| self.unreadable(&full, error))?;
+            let entry = entry.map_err(|error| unreadable(&full, error))?;
             let path = folder.join(entry.file_name());
             if entry.path().is_dir() {
                 self.walk(blobs, &path, wanted)?;
@@ -191,13 +192,12 @@ impl Repository {
             _ => {}
         }
     }
+}
 
-    #[expect(clippy::unused_self, reason = "it reads better at the call")]
-    fn unreadable(&self, path: &Path, source: io::Error) -> RepositoryError {
-        RepositoryError::Unreadable {
-            path: path.to_owned(),
-            source,
-        }
+fn unreadable(path: &Path, source: io::Error) -> RepositoryError {
+    RepositoryError::Unreadable {
+        path: path.to_owned(),
+        source,
     }
 }
 

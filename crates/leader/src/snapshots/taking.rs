@@ -115,7 +115,7 @@ fn alive() -> v1::TakeReply {
 
 async fn make(
     agent: &Agent,
-    repository: &Repository,
+    repository: &Arc<Repository>,
     name: &str,
     index: &IndexName,
 ) -> Result<v1::Snapshot, TakeError> {
@@ -151,18 +151,13 @@ async fn make(
         history_uuid: stats.history_uuid.to_string(),
     });
     let places = places.collect();
-    let blobs = {
-        let (snapshots, name, index) = (agent.snapshots.clone(), name.to_owned(), index.clone());
-        let listed = tokio::task::spawn_blocking(move || {
-            let repository = snapshots.0.repository.as_ref();
-            repository.map_or(Ok(std::collections::BTreeMap::new()), |repository| {
-                repository.blobs(&name, &index)
-            })
-        });
-        listed
-            .await
-            .map_err(|error| TakeError::Broken(error.to_string()))??
+    let listing = {
+        let (repository, name, index) = (Arc::clone(repository), name.to_owned(), index.clone());
+        tokio::task::spawn_blocking(move || repository.blobs(&name, &index))
     };
+    let blobs = listing
+        .await
+        .map_err(|error| TakeError::Broken(error.to_string()))??;
     let listed = blobs.iter().map(|(path, length)| v1::Blob {
         path: path.clone(),
         length: *length,
@@ -259,7 +254,7 @@ async fn clear(agent: &Agent, snapshots: &Snapshots, name: &str) {
 }
 
 /// Removes the repository, unless it is in use.
-async fn forget(agent: &Agent, snapshots: &Snapshots, repository: &Repository) {
+async fn forget(agent: &Agent, snapshots: &Snapshots, repository: &Arc<Repository>) {
     let _turn = snapshots.0.registering.lock().await;
     if !snapshots.alive().is_empty() {
         return;
@@ -268,12 +263,8 @@ async fn forget(agent: &Agent, snapshots: &Snapshots, repository: &Repository) {
         tracing::debug!(repository = repository.name(), %error, "the repository stays registered");
         return;
     }
-    let snapshots = snapshots.clone();
-    let cleared = tokio::task::spawn_blocking(move || {
-        if let Some(repository) = &snapshots.0.repository {
-            repository.clear();
-        }
-    });
+    let repository = Arc::clone(repository);
+    let cleared = tokio::task::spawn_blocking(move || repository.clear());
     let _ = cleared.await;
 }
 
@@ -298,7 +289,7 @@ pub(super) async fn sweep(snapshots: &Snapshots, agent: &Agent) {
 async fn leftovers(
     snapshots: &Snapshots,
     agent: &Agent,
-    repository: &Repository,
+    repository: &Arc<Repository>,
 ) -> Result<(), ClusterError> {
     let cluster = agent.watch.cluster();
     for name in cluster.snapshots(repository.name()).await? {

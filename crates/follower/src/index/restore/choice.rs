@@ -105,13 +105,6 @@ fn restores(leader: (Engine, u32, u32), target: (Engine, EngineVersion)) -> bool
     }
 }
 
-/// The same number for the same text in every release and life: FNV-1a.
-pub(super) fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

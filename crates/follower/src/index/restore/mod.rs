@@ -22,7 +22,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use slipstream_cluster::{ClusterError, Restore, RestoreState};
-use slipstream_model::settings::{Settings, difference, while_following};
+use slipstream_model::ident::fingerprint;
+use slipstream_model::settings::{Settings, difference, left_out_of_a_restore, while_following};
 use slipstream_model::{Checkpoint, DurableCheckpoint, HistoryUuid, IndexUuid, ShardId};
 use slipstream_store::{Definition, ShardProgress, StoreError};
 use slipstream_wire::v1;
@@ -47,18 +48,6 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_se
 /// A restore none of whose shards is being worked on for this long will not go on.
 const STUCK: Duration = Duration::from_secs(15);
 
-/// Settings of the leader index that a restored one does not get. What can be named in full stays out by not being copied; these
-/// are there in the snapshot.
-const WITHOUT: [&str; 8] = [
-    "index.blocks.*",
-    "index.lifecycle.*",
-    "index.opendistro.*",
-    "index.plugins.*",
-    "index.routing.allocation.*",
-    "index.routing.rebalance.*",
-    "index.default_pipeline",
-    "index.final_pipeline",
-];
 /// What cannot be set anew in a restore, and comes with the snapshot.
 const FIXED: [&str; 3] = [
     "index.number_of_shards",
@@ -153,7 +142,7 @@ impl<'a> Restoring<'a> {
         folder: &std::path::Path,
     ) -> Self {
         let key = format!("{} {}", context.store.follower_id(), definition.follower_index);
-        let repository = format!("slipstream-{:016x}", choice::fingerprint(&key));
+        let repository = format!("slipstream-{:016x}", fingerprint(&key));
         Restoring {
             context,
             definition,
@@ -235,7 +224,7 @@ impl<'a> Restoring<'a> {
                 index: &self.definition.leader_index,
                 name,
                 settings: &settings,
-                without: &WITHOUT,
+                without: &left_out_of_a_restore(),
             })
             .await?;
         self.remember_begun().await?;
