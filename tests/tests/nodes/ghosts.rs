@@ -106,6 +106,9 @@ async fn followed_beside_primaries_and_replicas(world: &mut World) {
                 world.agents.command(EARLY, command).await;
             }
             world.agents.wait_for_status(EARLY, "SYNCING", SOON).await;
+            // Whichever reader it is: a follower that is paused again before it has one never has one.
+            let somehow = |_: &Holders, reader: &str| !reader.is_empty();
+            world.served_as(EARLY, INDEX, "somehow", SOON, somehow).await;
             let unlike = world.unlike(EARLY, INDEX, Holders::is_primary).await;
             unlike.map_or(Ok(()), Err)
         },
