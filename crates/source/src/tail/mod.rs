@@ -22,18 +22,19 @@ mod place;
 mod standing;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod watcher;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slipstream_cluster::{LocalNode, MetadataVersions};
-use slipstream_model::{Checkpoint, HistoryUuid, Op, PrimaryTerm, ShardKey};
+use slipstream_model::{Checkpoint, HistoryUuid, Op, PrimaryTerm};
 use tokio::time::{Duration, Instant, sleep};
 
 use self::files::{Files, Seen};
 use self::folder::{Folder, Stamp};
 use self::place::Places;
+use self::turn::Turn;
 use self::watcher::{Watched, Watcher};
 use crate::link::{Event, Link, Unlinked};
 use crate::nudge::Nudge;
@@ -53,6 +54,8 @@ struct Inner {
     places: Places,
     watcher: Watcher,
     stirring: Stirring,
+    /// What turns are counted from.
+    begun: Instant,
 }
 
 impl Inner {
@@ -71,6 +74,7 @@ impl Tails {
             watch,
             watcher: Watcher::new(),
             stirring: Stirring::default(),
+            begun: Instant::now(),
         }))
     }
 
@@ -117,15 +121,14 @@ pub(crate) struct Tail {
     /// Changes in a row that a timer found and the kernel had not told of.
     untold: u32,
     stirred: Stirred,
-    /// Where in a stretch of time this shard has its turn, from 0 to 1.
-    share: f64,
+    turn: Turn,
 }
 
 /// Operations taken at once, in bytes, while there is credit.
 const TAKE_BYTES: u64 = 1024 * 1024;
 /// An unchanged shard is looked at this often all the same: the kernel's word may have been lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// A shard that has long been quiet is also told of what may concern it ([`Stirring`]).
+/// A shard that has long been quiet looks when it is its index's turn. It is also told of what may concern it ([`Stirring`]).
 const LOOK_AGAIN_QUIET: Duration = Duration::from_secs(30);
 /// Within this time after that it looks: not all at once, for each index costs the leader a question.
 const STIRRED_SPREAD: Duration = Duration::from_secs(5);
@@ -215,7 +218,7 @@ impl Tail {
             stamp: None,
             untold: 0,
             stirred: tails.0.stirring.join(),
-            share: share(&start.shard),
+            turn: Turn::of(&start.shard.index),
         })
     }
 
@@ -358,12 +361,12 @@ impl Tail {
             _ if self.emitted > self.sealed => SEAL_EVERY,
             _ if self.is_behind() => LOOK_BEHIND,
             (true, false) => LOOK_AGAIN,
-            (true, true) => LOOK_AGAIN_QUIET,
+            (true, true) => self.turn.wait(tails.begun, Instant::now(), LOOK_AGAIN_QUIET),
             (false, false) => LOOK_UNTOLD,
             (false, true) => LOOK_UNTOLD_QUIET,
         };
-        let sleeps_long = again == LOOK_AGAIN_QUIET;
-        let spread = STIRRED_SPREAD.mul_f64(self.share);
+        let sleeps_long = quiet && self.is_told() && self.emitted == self.sealed && !self.is_behind();
+        let spread = self.turn.within(STIRRED_SPREAD);
         let stirred = async {
             tails
                 .stirring
@@ -393,13 +396,6 @@ impl Tail {
             blocking(move || work(&mut files.lock().unwrap_or_else(PoisonError::into_inner), &folder));
         Ok(worked.await?)
     }
-}
-
-/// Spreads shards evenly, each always to the same place.
-fn share(shard: &ShardKey) -> f64 {
-    let mut hasher = DefaultHasher::new();
-    shard.hash(&mut hasher);
-    hasher.finish() as f64 / u64::MAX as f64
 }
 
 /// Which copy is read, in words.
