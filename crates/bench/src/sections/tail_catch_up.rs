@@ -44,7 +44,9 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
              first bulk to the last answer, with the index created and the bodies ready in memory. Both end with every document \
              counted. *Kept* leaves the leader's translog alone (`flush_threshold_size` is {KEPT}; the engines' own \
              default of 512 MB would hold as much). *Flushed* is a second follower, as far behind, that resumes after a \
-             `_flush` has dropped all of it. Processor time is for a million operations, kept. {}.",
+             `_flush` has dropped all of it. Processor time is for a million operations, kept; *busy* is what all four processes \
+             have used, in shares of a core: where that is all there are, each second of the agents is taken from the target, and the \
+             target's own time, loaded and replicated, tells what would be left of the ratio with cores for both. {}.",
             plan.catch_up_docs,
             notes.join(". ")
         ),
@@ -61,6 +63,12 @@ struct Case {
     loaded: Spread,
     ratios: [Spread; 2],
     costs: [Spread; 4],
+    /// Of the target's JVM, under the loader.
+    loaders_cost: Spread,
+    /// Cores that were busy while catching up.
+    busy: Spread,
+    /// What the target needs for the loader's documents, as a share of what it needs for ours.
+    targets: Spread,
     readers: [BTreeSet<String>; 2],
 }
 
@@ -82,6 +90,9 @@ impl Case {
             loaded: Spread::default(),
             ratios: Default::default(),
             costs: Default::default(),
+            loaders_cost: Spread::default(),
+            busy: Spread::default(),
+            targets: Spread::default(),
             readers: Default::default(),
         };
         for sample in 0..plan.samples {
@@ -94,13 +105,20 @@ impl Case {
         let behind = Behind::make(world, agents, docs, self.shards).await?;
         let [kept, flushed] = &behind.copies;
         let mut times = [Duration::ZERO; 2];
+        // Of the target, replicated and loaded.
+        let mut targets = [0.0; 2];
+        let for_a_unit = |time: Duration| time.as_secs_f64() * UNIT_OPS / docs as f64;
         // Each goes first in turn.
         for part in [sample % 2, (sample + 1) % 2] {
             if part == 1 {
                 // As the follower's index, it is there before the clock starts.
                 let (target, index) = (&world.target.rest, world.name("loaded"));
                 self.load.create(target, &index).await?;
+                let jvm = world.target.jvm()?;
+                let before = jvm.cpu()?;
                 times[1] = self.load.run_into(target, &index).await?;
+                targets[1] = for_a_unit(jvm.cpu()?.saturating_sub(before));
+                self.loaders_cost.add(targets[1]);
                 continue;
             }
             let processes = [
@@ -111,10 +129,15 @@ impl Case {
             ];
             let before = processes.map(Process::cpu);
             times[0] = behind.resume(world, agents, kept, &mut self.readers[0]).await?;
+            let mut all = Duration::ZERO;
             for ((before, process), costs) in before.into_iter().zip(processes).zip(&mut self.costs) {
                 let cost = process.cpu()?.saturating_sub(before?);
-                costs.add(cost.as_secs_f64() * UNIT_OPS / docs as f64);
+                all += cost;
+                // The target comes last.
+                targets[0] = for_a_unit(cost);
+                costs.add(targets[0]);
             }
+            self.busy.add(all.as_secs_f64() / times[0].as_secs_f64());
             world.calm().await?;
         }
         let flush = format!("/{}/_flush", behind.index);
@@ -135,6 +158,7 @@ impl Case {
         self.loaded.add(loaded);
         self.ratios[0].add(kept / loaded);
         self.ratios[1].add(flushed / loaded);
+        self.targets.add(targets[1] / targets[0]);
         Ok(())
     }
 
@@ -177,6 +201,11 @@ impl Case {
                 Unit::Ratio,
                 flushed,
             ),
+            Row::new(
+                format!("Catching up, target's processor time: loader / kept, {name}"),
+                Unit::Ratio,
+                self.targets,
+            ),
             Row::new(format!("{name}: kept, operations"), Unit::PerSecond, self.kept),
             Row::new(
                 format!("{name}: flushed, operations"),
@@ -185,11 +214,17 @@ impl Case {
             ),
             Row::new(format!("{name}: loader, documents"), Unit::PerSecond, self.loaded),
         ];
+        rows.push(Row::new(format!("{name}: busy, kept"), Unit::Core, self.busy));
         rows.extend(
             NAMES.into_iter().zip(self.costs).map(|(who, cost)| {
                 Row::new(format!("{name}: processor time, {who}"), Unit::CpuSeconds, cost)
             }),
         );
+        rows.push(Row::new(
+            format!("{name}: processor time, target's JVM, loader"),
+            Unit::CpuSeconds,
+            self.loaders_cost,
+        ));
         rows
     }
 }

@@ -130,8 +130,8 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
             "From the leader's acknowledgement of a single write of some 40 bytes until a realtime `GET` on the follower \
              index finds it, asked again as soon as it is answered, after {} ms with pauses of a {PAUSE_SHARE}th of the time \
              that has passed; and in turn with that, at moments of their own, writes \
-             of the same kind straight into an index of the target, each timed until its answer. Writes come at random \
-             moments, one after another into all indices; {WATCHED:.0} a second are watched at most, the others come on \
+             of the same kind straight into indices of the target, as many as follow, each timed until its answer. Writes come at \
+             random moments, one after another into all indices; {WATCHED:.0} a second are watched at most, the others come on \
              {WRITERS} connections. Indices have one shard and never refresh: a search would find nothing. p50 and p99 are \
              those of each sample of {} s, at 1/s of {} s, so that there p99 is the greatest of a few.",
             TIGHT.as_millis(),
@@ -167,10 +167,11 @@ impl std::fmt::Display for Seen {
     }
 }
 
-/// Replicated indices, and one of the target's own.
+/// Replicated indices, and as many of the target's own: the next write into one of a hundred finds its shard less warm than
+/// one into always the same does, whoever writes it.
 struct Ground {
     field: Field,
-    direct: String,
+    direct: Vec<String>,
     next: AtomicU64,
 }
 
@@ -180,8 +181,10 @@ impl Ground {
             "settings": { "number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "-1" },
             "mappings": { "properties": { "number": { "type": "long" }, "word": { "type": "keyword" } } },
         });
-        let direct = world.name("direct");
-        world.target.rest.put(&format!("/{direct}"), &definition).await?;
+        let direct: Vec<String> = (0..indices).map(|_| world.name("direct")).collect();
+        for index in &direct {
+            world.target.rest.put(&format!("/{index}"), &definition).await?;
+        }
         Ok(Ground {
             field: Field::plant(world, agents, indices, &definition).await?,
             direct,
@@ -191,7 +194,10 @@ impl Ground {
 
     async fn clear(&self, agents: &Agents) -> Result<()> {
         self.field.clear(agents).await?;
-        self.field.target.delete_index(&self.direct).await
+        for index in &self.direct {
+            self.field.target.delete_index(index).await?;
+        }
+        Ok(())
     }
 
     /// Where the document with a number goes: the index on the leader, and its copy.
@@ -298,9 +304,10 @@ impl Ground {
 
     /// A write straight into the target.
     async fn straight(self: Arc<Self>) -> Result<Duration> {
-        let (_, id, source) = self.document();
+        let (number, id, source) = self.document();
+        let index = &self.direct[number % self.direct.len()];
         let begun = Instant::now();
-        self.field.target.put_document(&self.direct, &id, source).await?;
+        self.field.target.put_document(index, &id, source).await?;
         Ok(begun.elapsed())
     }
 }
