@@ -95,18 +95,7 @@ impl Folder {
     )]
     pub(super) fn checkpoint(&self) -> io::Result<Checkpoint> {
         let path = self.path.join(names::CHECKPOINT);
-        let mut tries = 0;
-        loop {
-            match read_checkpoint(&path)? {
-                Ok(checkpoint) => return Ok(checkpoint),
-                Err(error @ FormatError::Unsupported { .. }) => return Err(invalid(&error)),
-                Err(error) if tries == TORN_READS => return Err(invalid(&error)),
-                Err(_) => {
-                    tries += 1;
-                    std::thread::sleep(TORN_PAUSE);
-                }
-            }
-        }
+        until_whole(|| read_checkpoint(&path), || std::thread::sleep(TORN_PAUSE))
     }
 
     /// When the checkpoint was last written, and which file it is: tells cheaply that nothing has happened. `None` if it is not
@@ -247,6 +236,25 @@ fn closed_generation(name: &str) -> Option<u64> {
     name.strip_prefix("translog-")?.strip_suffix(".ckp")?.parse().ok()
 }
 
+/// A checkpoint that is being written is read again, not for ever.
+fn until_whole(
+    mut read: impl FnMut() -> io::Result<Result<Checkpoint, FormatError>>,
+    mut pause: impl FnMut(),
+) -> io::Result<Checkpoint> {
+    let mut tries = 0;
+    loop {
+        match read()? {
+            Ok(checkpoint) => return Ok(checkpoint),
+            Err(error @ FormatError::Unsupported { .. }) => return Err(invalid(&error)),
+            Err(error) if tries == TORN_READS => return Err(invalid(&error)),
+            Err(_) => {
+                tries += 1;
+                pause();
+            }
+        }
+    }
+}
+
 fn read_checkpoint(path: &Path) -> io::Result<Result<Checkpoint, FormatError>> {
     // One byte more than it should have, so that a longer file is not taken for a good one.
     let mut bytes = [0; CHECKPOINT_LENGTH + 1];
@@ -266,4 +274,38 @@ fn read_checkpoint(path: &Path) -> io::Result<Result<Checkpoint, FormatError>> {
 /// A file that is there and makes no sense.
 pub(super) fn invalid(error: &FormatError) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use slipstream_translog::encode;
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_is_being_written_is_read_again_but_not_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(names::CHECKPOINT);
+        let checkpoint = Checkpoint {
+            offset: 55,
+            ops: 0,
+            generation: 1,
+            min_seq_no: -1,
+            max_seq_no: -1,
+            global_checkpoint: -1,
+            min_generation: 1,
+            trimmed_above: -2,
+        };
+        let whole = encode::checkpoint(&checkpoint, encode::Version::V4);
+        let mut torn = whole.clone();
+        torn[20..40].fill(0xff);
+        std::fs::write(&path, &torn).unwrap();
+
+        let mut pauses = 0;
+        let error = until_whole(|| read_checkpoint(&path), || pauses += 1).unwrap_err();
+        assert_eq!((error.kind(), pauses), (io::ErrorKind::InvalidData, TORN_READS));
+
+        let written_now = || std::fs::write(&path, &whole).unwrap();
+        assert!(until_whole(|| read_checkpoint(&path), written_now).is_ok());
+    }
 }

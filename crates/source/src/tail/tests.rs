@@ -327,24 +327,6 @@ fn another_uuid_in_a_later_generation_ends_the_tail() {
 }
 
 #[test]
-fn a_checkpoint_that_is_being_written_is_read_again() {
-    let mut engine = Engine::new();
-    engine.index(0);
-    engine.sync(0);
-    let folder = engine.watch();
-    let mut files = begin(&engine, &folder, 0);
-    let whole = fs::read(engine.path(names::CHECKPOINT)).unwrap();
-    let mut torn = whole.clone();
-    torn[20..40].fill(0xff);
-    fs::write(engine.path(names::CHECKPOINT), torn).unwrap();
-    let path = engine.path(names::CHECKPOINT);
-    std::thread::scope(|scope| {
-        scope.spawn(move || fs::write(path, whole).unwrap());
-        assert_eq!(drain(&mut files, &folder).unwrap(), [(0, 1)]);
-    });
-}
-
-#[test]
 fn bytes_that_make_no_sense_end_the_tail_with_the_file_s_name() {
     let mut engine = Engine::new();
     engine.index(0);
