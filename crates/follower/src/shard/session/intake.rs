@@ -1,4 +1,4 @@
-//! A batch on its way in: checked, its metadata applied, its documents remembered, handed to the lanes.
+//! Batches on their way in: checked, their metadata applied, their documents remembered, handed to the lanes.
 
 use std::collections::BTreeMap;
 
@@ -7,6 +7,7 @@ use slipstream_store::ShardStore;
 use slipstream_wire::{decode_batch, v1};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::super::ledger::Done;
 use super::super::{End, ShardContext};
@@ -15,19 +16,42 @@ use crate::apply::{Applied, Portion, Write};
 use crate::{blocking, metrics};
 
 impl Session<'_> {
-    pub(super) async fn batch(
+    /// Takes batches that need the same metadata, as if they were one.
+    pub(super) async fn batches(
         &mut self,
-        batch: v1::Batch,
+        batches: Vec<v1::Batch>,
         applied: &mut mpsc::Receiver<Applied>,
         cancel: &CancellationToken,
     ) -> Result<(), End> {
-        let (wire, versions) = (batch.block_zstd.len() as u64, batch.metadata.unwrap_or_default());
+        let bytes = batches.iter().map(|batch| batch.block_bytes).sum();
+        let span = slipstream_trace::sampled_span!("take batch", shard = %self.context.key, bytes);
+        self.take_in(batches, bytes, applied, cancel)
+            .instrument(span)
+            .await
+    }
+
+    async fn take_in(
+        &mut self,
+        batches: Vec<v1::Batch>,
+        bytes: u64,
+        applied: &mut mpsc::Receiver<Applied>,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
+        let wire = batches.iter().map(|batch| batch.block_zstd.len() as u64).sum();
+        let versions = batches
+            .first()
+            .and_then(|batch| batch.metadata)
+            .unwrap_or_default();
         // What the leader counts against the credit, so what is counted here.
-        let bytes = batch.block_bytes;
         metrics::received(wire, bytes);
         self.account.received(bytes);
-        let ops = decode_batch(batch)
-            .map_err(|e| End::Passing(format!("a batch arrived damaged: {}", crate::chain(&e))))?;
+        let mut ops = Vec::new();
+        for batch in batches {
+            let more = decode_batch(batch);
+            let more =
+                more.map_err(|e| End::Passing(format!("a batch arrived damaged: {}", crate::chain(&e))))?;
+            ops.extend(more);
+        }
         self.context.status.received(ops.len() as u64, bytes);
         self.metadata(versions, cancel).await?;
         // Neither needs the other, and each waits for something else.

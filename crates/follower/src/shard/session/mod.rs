@@ -6,6 +6,7 @@
 //!
 //! However a session ends, its lanes finish the bulks that they have begun before the next session starts.
 
+mod arrivals;
 mod conclude;
 mod intake;
 mod milestones;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 use tracing::Instrument;
 
+use self::arrivals::Arrivals;
 use super::deletes::DeleteSearch;
 use super::ledger::{Ledger, Milestone};
 use super::{End, Route, ShardContext};
@@ -160,6 +162,7 @@ impl Session<'_> {
         repairs: &mut mpsc::Receiver<Repair>,
         cancel: &CancellationToken,
     ) -> End {
+        let mut frames = Arrivals::new(frames);
         let mut heard = Instant::now();
         loop {
             let step = tokio::select! {
@@ -173,10 +176,11 @@ impl Session<'_> {
                     None => Err(End::Passing("the lanes ended".to_owned())),
                 },
                 Some(repair) = repairs.recv() => self.repair(repair, applied, cancel).await,
-                frame = timeout_at(heard + SILENCE, frames.message()) => match frame {
+                frame = timeout_at(heard + SILENCE, frames.next()) => match frame {
                     Ok(Ok(Some(v1::LeaderFrame { frame: Some(frame) }))) => {
+                        let behind = frames.behind(&frame);
                         // Handing over may wait for the lanes, so what they finish meanwhile is taken in there.
-                        let taken = self.take(frame, applied, cancel).await;
+                        let taken = self.take(frame, behind, applied, cancel).await;
                         heard = Instant::now();
                         taken
                     }
@@ -197,6 +201,7 @@ impl Session<'_> {
     async fn take(
         &mut self,
         frame: v1::leader_frame::Frame,
+        behind: Vec<v1::Batch>,
         applied: &mut mpsc::Receiver<Applied>,
         cancel: &CancellationToken,
     ) -> Result<(), End> {
@@ -204,8 +209,8 @@ impl Session<'_> {
         match frame {
             Frame::Opened(_) => Err(End::Passing("the leader agent opened the shard twice".to_owned())),
             Frame::Batch(batch) => {
-                let span = slipstream_trace::sampled_span!("take batch", shard = %self.context.key, bytes = batch.block_bytes);
-                self.batch(batch, applied, cancel).instrument(span).await
+                let batches = std::iter::once(batch).chain(behind).collect();
+                self.batches(batches, applied, cancel).await
             }
             Frame::Progress(progress) => {
                 self.context.status.scanned_to(Checkpoint::new(progress.scanned));
