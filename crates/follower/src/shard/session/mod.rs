@@ -7,6 +7,7 @@
 //! However a session ends, its lanes finish the bulks that they have begun before the next session starts.
 
 mod conclude;
+mod fill;
 mod intake;
 mod milestones;
 mod open;
@@ -214,7 +215,7 @@ impl Session<'_> {
                     .milestone(Milestone::Scanned(scanned, PrimaryTerm(progress.primary_term)));
                 self.reach().await
             }
-            Frame::Census(census) => self.census(&census).await,
+            Frame::Census(census) => self.census(&census, applied, cancel).await,
             Frame::Evidence(evidence) => self.evidence(evidence).await,
             Frame::Sealed(sealed) => {
                 self.sealed(Checkpoint::new(sealed.checkpoint), applied, cancel)
