@@ -58,8 +58,8 @@ fn seq() -> impl Strategy<Value = u64> {
 fn call() -> impl Strategy<Value = Call> {
     let shard = || 0..SHARDS.len();
     let routing = || prop::option::of("[x-z]{0,1}");
-    let doc = (seq(), id(), routing()).prop_map(|(seq, id, routing)| (seq, DocRef { id, routing }));
-    let docs = || prop::collection::vec(doc.clone(), 0..6);
+    let doc = || (seq(), id(), routing()).prop_map(|(seq, id, routing)| (seq, DocRef { id, routing }));
+    let docs = || prop::collection::vec(doc(), 0..6);
     prop_oneof![
         6 => (shard(), docs()).prop_map(|(shard, docs)| Call::Remember { shard, docs }),
         3 => (shard(), docs(), 0i64..9).prop_map(|(shard, docs, through)| Call::Adopt { shard, docs, through }),

@@ -10,7 +10,9 @@ use slipstream_model::{
     Checkpoint, DocRef, DurableCheckpoint, HistoryUuid, IndexName, IndexUuid, Phase, PrimaryTerm, Reason,
     SeqNo, SeqRange, ShardId,
 };
-use slipstream_store::{Definition, LeaderAlias, Scan, ShardProgress, ShardStore, Store, StoreError, Unmapped};
+use slipstream_store::{
+    Definition, LeaderAlias, Scan, ShardProgress, ShardStore, Store, StoreError, Unmapped,
+};
 
 fn doc(id: &str, routing: Option<&str>) -> DocRef {
     DocRef {

@@ -27,7 +27,11 @@ async fn windows_make_it_whole_over_crashes() {
     world.follow("windows").await;
     world.begun_with("windows", "files: ").await;
     world.equal("windows").await;
-    assert_eq!(lines(&world.agents.follower.log(), BEGUN).len(), 0, "nobody needs it");
+    assert_eq!(
+        lines(&world.agents.follower.log(), BEGUN).len(),
+        0,
+        "nobody needs it"
+    );
 
     world.target.restart().await.expect("the target comes back");
     // So slow that the agent dies before the second of six steps.
@@ -42,7 +46,10 @@ async fn windows_make_it_whole_over_crashes() {
     let log = world.agents.follower.log();
     let begun = lines(&log, BEGUN);
     assert!(begun[0].contains("after=-1 "), "{begun:?}");
-    assert!(begun.last().is_some_and(|line| !line.contains("after=-1 ")), "{begun:?}");
+    assert!(
+        begun.last().is_some_and(|line| !line.contains("after=-1 ")),
+        "{begun:?}"
+    );
     assert_eq!(lines(&log, DONE).len(), 1, "{log}");
 
     // From here on it is kept like any other.
@@ -71,7 +78,11 @@ async fn the_leaders_log_does_without() {
     world.thin_out("logged", 20_000, 7).await;
     world.fill("logged", 300).await;
     world.equal("logged").await;
-    assert_eq!(lines(&world.agents.follower.log(), BEGUN).len(), 0, "nobody needs it");
+    assert_eq!(
+        lines(&world.agents.follower.log(), BEGUN).len(),
+        0,
+        "nobody needs it"
+    );
 
     let config = world.agents.leader.config().to_owned();
     let toml = std::fs::read_to_string(&config).expect("its configuration");
@@ -100,7 +111,10 @@ async fn i5_a_history_that_was_rewritten_takes_what_only_it_had() {
     let snapshot = json!({ "indices": "rewound", "include_global_state": false });
     for (path, body) in [
         ("/_snapshot/hand", repository),
-        ("/_snapshot/hand/before?wait_for_completion=true", snapshot.clone()),
+        (
+            "/_snapshot/hand/before?wait_for_completion=true",
+            snapshot.clone(),
+        ),
     ] {
         let (status, answer) = leader.put(path, &body).await;
         assert_eq!(status, 200, "{answer}");
@@ -112,7 +126,10 @@ async fn i5_a_history_that_was_rewritten_takes_what_only_it_had() {
 
     for (path, body) in [
         ("/rewound/_close", json!({})),
-        ("/_snapshot/hand/before/_restore?wait_for_completion=true", snapshot),
+        (
+            "/_snapshot/hand/before/_restore?wait_for_completion=true",
+            snapshot,
+        ),
     ] {
         let (status, answer) = leader.post(path, &body).await;
         assert_eq!(status, 200, "{answer}");
@@ -122,7 +139,11 @@ async fn i5_a_history_that_was_rewritten_takes_what_only_it_had() {
         .agents
         .wait_for_status(&copy("rewound"), "PAUSED", long)
         .await;
-    assert_eq!(lines(&world.agents.follower.log(), BEGUN).len(), 0, "nobody needs it");
+    assert_eq!(
+        lines(&world.agents.follower.log(), BEGUN).len(),
+        0,
+        "nobody needs it"
+    );
     world.agents.command(&copy("rewound"), "_resume").await;
     world.equal("rewound").await;
     assert_eq!(lines(&world.agents.follower.log(), DONE).len(), 1);

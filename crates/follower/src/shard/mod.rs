@@ -243,7 +243,10 @@ mod tests {
         store.save_progress(&before).unwrap();
         reconcile(&store, Some("h".into())).unwrap();
         let after = store.progress().unwrap();
-        assert_eq!((after.checkpoint, after.unmapped), (DurableCheckpoint::NONE, before.unmapped));
+        assert_eq!(
+            (after.checkpoint, after.unmapped),
+            (DurableCheckpoint::NONE, before.unmapped)
+        );
         assert!(after.reconciling);
     }
 }

@@ -81,7 +81,10 @@ impl Session<'_> {
         let foreign = held.saturating_sub(buckets.total());
         if foreign > 0 && !self.progress.reconciling {
             return Err(self
-                .read_again(foreign, "the target holds documents that were neither restored nor written by this agent")
+                .read_again(
+                    foreign,
+                    "the target holds documents that were neither restored nor written by this agent",
+                )
                 .await);
         }
         self.buckets = Some(buckets);
@@ -113,10 +116,17 @@ impl Session<'_> {
 async fn list(context: &ShardContext, unmapped: Unmapped) -> Result<Untouched, End> {
     let (cluster, index, shard) = (&context.lane.cluster, &context.lane.index, context.key.shard);
     // First where the primary is: a copy that takes its place afterwards is refreshed with the others.
-    let mut stats = cluster.seq_stats(std::slice::from_ref(index)).await.map_err(passing)?;
-    let stats = stats.remove(index).and_then(|mut stats| stats.shards.remove(&shard));
+    let mut stats = cluster
+        .seq_stats(std::slice::from_ref(index))
+        .await
+        .map_err(passing)?;
+    let stats = stats
+        .remove(index)
+        .and_then(|mut stats| stats.shards.remove(&shard));
     let stats = stats.ok_or_else(|| {
-        End::Passing(format!("the restored documents could not be listed: [{index}][{shard}] has no primary on the target"))
+        End::Passing(format!(
+            "the restored documents could not be listed: [{index}][{shard}] has no primary on the target"
+        ))
     })?;
     cluster.refresh(index).await.map_err(passing)?;
     let range = SeqRange::new(unmapped.after, unmapped.through);
