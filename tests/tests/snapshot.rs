@@ -1,6 +1,8 @@
 //! Indices that begin with the leader's files, on real servers: exact under writes, through crashes of both agents and both clusters, and
 //! with nothing left behind anywhere.
 
+#[path = "snapshot/map.rs"]
+mod map;
 #[path = "snapshot/world.rs"]
 mod world;
 

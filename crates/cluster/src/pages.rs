@@ -77,7 +77,7 @@ impl Cluster {
         self.require_order(&call, query, &ops)?;
         if query.count_live {
             if query.target.pit.is_some() {
-                live = Some(self.count_in_pit(query.target).await?);
+                live = Some(self.count(query.target).await?);
             }
             if live.is_none() {
                 return Err(self
@@ -129,7 +129,7 @@ impl Cluster {
     }
 
     /// The number of living documents; costs one look at each segment.
-    async fn count_in_pit(&self, target: &Searcher) -> Result<u64> {
+    pub async fn count(&self, target: &Searcher) -> Result<u64> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(flatten)]

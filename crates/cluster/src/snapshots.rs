@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -165,8 +166,8 @@ impl Cluster {
             .map(drop)
     }
 
-    /// Where the restore of an index stands.
-    pub async fn restore_state(&self, index: &IndexName) -> Result<RestoreState> {
+    /// Where the restore of an index stands. Waits up to `wait` for its end.
+    pub async fn restore_state(&self, index: &IndexName, wait: Duration) -> Result<RestoreState> {
         #[derive(Deserialize)]
         struct Health {
             #[serde(default)]
@@ -182,7 +183,12 @@ impl Cluster {
             initializing: u64,
         }
         let segment = self.segment(index)?;
-        let call = Call::get(format!("/_cluster/health/{segment}"), "level=indices&timeout=1s");
+        // An index is yellow once all of its primaries are started.
+        let query = format!(
+            "level=indices&wait_for_status=yellow&timeout={}ms",
+            wait.as_millis()
+        );
+        let call = Call::get(format!("/_cluster/health/{segment}"), query);
         let answer = self.send(&call).await?;
         // 408: the health that was waited for did not come about, which is no failure here.
         if !matches!(answer.status, 200 | 408) {

@@ -2,10 +2,12 @@
 //!
 //! Each session has a small credit of its own, so that an idle or starved shard can always go on. A busy one borrows
 //! more from the common budget in steps, and gives back what it does not keep busy when its batches are applied.
+//!
+//! What is listed of the target takes no credit, so only some shards may list at a time.
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// What every session may have on its way without asking.
 const OWN: u64 = 256 * 1024;
@@ -14,14 +16,29 @@ const STEP: u64 = 1024 * 1024;
 /// Most that one session borrows: more would not make its lanes busier.
 const MOST_STEPS: usize = 8;
 
+/// Shards whose documents on the target are being listed, a few megabytes each.
+const LISTINGS: usize = 4;
+
 /// The common budget. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Budget(Arc<Semaphore>);
+pub(crate) struct Budget {
+    steps: Arc<Semaphore>,
+    listings: Arc<Semaphore>,
+}
 
 impl Budget {
     /// A budget of about this many bytes.
     pub(crate) fn new(bytes: u64) -> Self {
-        Budget(Arc::new(Semaphore::new((bytes / STEP).max(1) as usize)))
+        Budget {
+            steps: Arc::new(Semaphore::new((bytes / STEP).max(1) as usize)),
+            listings: Arc::new(Semaphore::new(LISTINGS)),
+        }
+    }
+
+    /// Waits for a turn to list documents of the target; dropping the answer ends it.
+    pub(crate) async fn listing(&self) -> Option<SemaphorePermit<'_>> {
+        // The semaphore is never closed.
+        self.listings.acquire().await.ok()
     }
 
     /// The account of a new session.
@@ -68,7 +85,7 @@ impl Account {
     pub(crate) fn grant(&mut self) -> u64 {
         let hungry = self.granted < (self.limit() / 2) as i64 && self.in_hand > 0;
         if hungry && self.borrowed.len() < MOST_STEPS {
-            if let Ok(step) = Arc::clone(&self.budget.0).try_acquire_owned() {
+            if let Ok(step) = Arc::clone(&self.budget.steps).try_acquire_owned() {
                 self.borrowed.push(step);
             }
         } else if self.in_hand == 0 {

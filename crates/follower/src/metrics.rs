@@ -21,7 +21,8 @@ pub const BULK_RETRIES_TOTAL: &str = "slipstream_bulk_retries_total";
 pub const READER: &str = "slipstream_reader";
 /// Documents whose versions started again on the leader, or where the target was not as we had left it.
 pub const VERSION_RESTARTS_TOTAL: &str = "slipstream_version_restarts_total";
-/// Times that the leader held documents which reading had missed, each followed by a reconciliation.
+/// Times that the leader held documents which reading had missed, or the target some which this agent had not written, each followed
+/// by a reconciliation.
 pub const DIVERGENCE_TOTAL: &str = "slipstream_divergence_total";
 
 /// Attempts to begin with the leader's files; label `outcome` (`restored`, `failed`).

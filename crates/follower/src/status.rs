@@ -148,6 +148,11 @@ impl ShardCell {
         }
     }
 
+    /// Work of its own keeps the shard from moving.
+    pub(crate) fn busy_with(&self, what: String) {
+        self.state().waiting_for = Some(what);
+    }
+
     /// Nothing keeps it any more.
     pub(crate) fn moving(&self) {
         self.state().waiting_for = None;

@@ -67,7 +67,7 @@ pub const FILES_FAILED: &str = "files_failed";
 /// Metadata cannot be compared or brought up to date now; it is tried again.
 pub const METADATA_WAITING: &str = "metadata_waiting";
 
-/// The leader holds documents that reading missed; the shard is read again.
+/// The leader holds documents that reading missed, or the target some that the agent did not write; the shard is read again.
 pub const DIVERGENCE_FOUND: &str = "divergence_found";
 /// A comparison found both sides equal.
 pub const VERIFY_EQUAL: &str = "verify_equal";

@@ -22,6 +22,6 @@ mod tuning;
 mod value;
 
 pub use error::{Result, StoreError};
-pub use records::{AutoFollowRule, Definition, LeaderAlias, Scan, ShardProgress};
+pub use records::{AutoFollowRule, Definition, LeaderAlias, Scan, ShardProgress, Unmapped};
 pub use shard::ShardStore;
 pub use store::Store;

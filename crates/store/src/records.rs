@@ -111,6 +111,19 @@ pub struct ShardProgress {
     /// history that is no more, so they say nothing about which of two operations is newer.
     #[serde(default)]
     pub reconciling: bool,
+    /// What the map lacks, if the shard began with the leader's files.
+    #[serde(default)]
+    pub unmapped: Option<Unmapped>,
+}
+
+/// Documents that the target holds and the map does not: restored with the leader's files and not written since, so that on the
+/// target they still have the leader's sequence numbers. They are put into the map when it has to be whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unmapped {
+    /// The map holds what lies at or below.
+    pub after: Checkpoint,
+    /// It also holds what was restored above.
+    pub through: Checkpoint,
 }
 
 /// How far a window scan has read, valid as long as the shard's primary stays the same.
@@ -130,6 +143,7 @@ impl Default for ShardProgress {
             scan: None,
             bootstrapped: false,
             reconciling: false,
+            unmapped: None,
         }
     }
 }

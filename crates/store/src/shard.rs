@@ -5,6 +5,9 @@
 //! one that is not in the map, and forgotten only after its delete was applied. Nothing else takes one out of the map,
 //! not even another document at the same sequence number, as there is after the leader's history was rewritten: what
 //! only the history before had is still on the target, and must be found there to be deleted.
+//!
+//! Where the target got documents otherwise, from the leader's files, the map need not hold them at once:
+//! [`ShardProgress::unmapped`] says which it lacks, and [`ShardStore::adopt`] takes them in.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -18,6 +21,27 @@ use crate::records::ShardProgress;
 use crate::store::{forget_all, from_json, to_json};
 use crate::tuning::Family;
 use crate::{keys, value};
+
+/// Where a document stays that is known and comes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stays {
+    /// Where it came last.
+    Last,
+    /// At the highest sequence number.
+    Newest,
+    /// Where it is known.
+    Known,
+}
+
+impl Stays {
+    fn moves(self, known: SeqNo, to: SeqNo) -> bool {
+        match self {
+            Stays::Last => true,
+            Stays::Newest => known <= to,
+            Stays::Known => false,
+        }
+    }
+}
 
 /// One shard's part of the store. Clones share it. Calls that change the map of one shard wait for each other.
 #[derive(Clone)]
@@ -51,14 +75,19 @@ impl ShardStore {
 
     /// Saves how far the shard has come. Synced: a checkpoint counts from when this returned (I2).
     pub fn save_progress(&self, progress: &ShardProgress) -> Result<()> {
+        let batch = self.with_progress(progress)?;
+        self.engine
+            .write_synced(batch, || self.action("save the progress of"))
+    }
+
+    fn with_progress(&self, progress: &ShardProgress) -> Result<WriteBatch> {
         let mut batch = WriteBatch::default();
         batch.put_cf(
             self.engine.family(Family::Progress)?,
             &self.prefix,
             to_json(&self.engine, progress)?,
         );
-        self.engine
-            .write_synced(batch, || self.action("save the progress of"))
+        Ok(batch)
     }
 
     /// Remembers documents at their sequence numbers, before their bulk is sent. Synced.
@@ -68,17 +97,32 @@ impl ShardStore {
     ///
     /// Returns for each document the sequence number that it had before, earlier ones of the same call included.
     pub fn remember(&self, docs: &[(SeqNo, &DocRef)]) -> Result<Vec<Option<SeqNo>>> {
-        self.write_ahead(docs, false)
+        self.put(WriteBatch::default(), docs, Stays::Last)
     }
 
     /// Like [`ShardStore::remember`], but a document that is known at a higher sequence number stays there: what comes
     /// back for it is higher than what was given. Within one history that tells an operation that was overtaken.
     pub fn remember_newer(&self, docs: &[(SeqNo, &DocRef)]) -> Result<Vec<Option<SeqNo>>> {
-        self.write_ahead(docs, true)
+        self.put(WriteBatch::default(), docs, Stays::Newest)
     }
 
-    fn write_ahead(&self, docs: &[(SeqNo, &DocRef)], keep_newer: bool) -> Result<Vec<Option<SeqNo>>> {
-        if docs.is_empty() {
+    /// Takes in documents that were found on the target, and saves with them how far the shard has come: both or neither.
+    /// A document that is known stays where it is, for what is known of it is on its way to the target or newer than what
+    /// was found. Synced.
+    ///
+    /// Returns how many were not known.
+    pub fn adopt(&self, docs: &[(SeqNo, &DocRef)], progress: &ShardProgress) -> Result<u64> {
+        let before = self.put(self.with_progress(progress)?, docs, Stays::Known)?;
+        Ok(before.iter().filter(|before| before.is_none()).count() as u64)
+    }
+
+    fn put(
+        &self,
+        mut batch: WriteBatch,
+        docs: &[(SeqNo, &DocRef)],
+        stays_at: Stays,
+    ) -> Result<Vec<Option<SeqNo>>> {
+        if docs.is_empty() && batch.is_empty() {
             return Ok(Vec::new());
         }
         let _turn = self.engine.turn(&self.prefix);
@@ -97,14 +141,13 @@ impl ShardStore {
             self.engine.family(Family::Live)?,
             self.engine.family(Family::Ids)?,
         );
-        let mut batch = WriteBatch::default();
         let mut before = vec![None; docs.len()];
         let mut stays = vec![false; docs.len()];
         for ((ats, key), stored) in same_id.iter().zip(&ids).zip(stored) {
             let (mut known, mut last) = (stored, None);
             for &at in *ats {
                 before[at] = known;
-                if !keep_newer || known.is_none_or(|known| known <= docs[at].0) {
+                if known.is_none_or(|known| stays_at.moves(known, docs[at].0)) {
                     known = Some(docs[at].0);
                     last = Some(at);
                 }

@@ -9,13 +9,18 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use slipstream_model::{Buckets, Checkpoint, DocRef, IndexName, SeqNo, SeqRange, ShardId};
-use slipstream_store::{ShardStore, Store};
+use slipstream_store::{ShardProgress, ShardStore, Store, Unmapped};
 
 #[derive(Debug, Clone)]
 enum Call {
     Remember {
         shard: usize,
         docs: Vec<(u64, DocRef)>,
+    },
+    Adopt {
+        shard: usize,
+        docs: Vec<(u64, DocRef)>,
+        through: i64,
     },
     Forget {
         shard: usize,
@@ -53,9 +58,11 @@ fn seq() -> impl Strategy<Value = u64> {
 fn call() -> impl Strategy<Value = Call> {
     let shard = || 0..SHARDS.len();
     let routing = || prop::option::of("[x-z]{0,1}");
-    let doc = (seq(), id(), routing()).prop_map(|(seq, id, routing)| (seq, DocRef { id, routing }));
+    let doc = || (seq(), id(), routing()).prop_map(|(seq, id, routing)| (seq, DocRef { id, routing }));
+    let docs = || prop::collection::vec(doc(), 0..6);
     prop_oneof![
-        6 => (shard(), prop::collection::vec(doc, 0..6)).prop_map(|(shard, docs)| Call::Remember { shard, docs }),
+        6 => (shard(), docs()).prop_map(|(shard, docs)| Call::Remember { shard, docs }),
+        3 => (shard(), docs(), 0i64..9).prop_map(|(shard, docs, through)| Call::Adopt { shard, docs, through }),
         4 => (shard(), prop::collection::vec((seq(), id()), 0..6))
             .prop_map(|(shard, docs)| Call::Forget { shard, docs }),
         2 => shard().prop_map(|shard| Call::Replay { shard }),
@@ -71,6 +78,16 @@ fn remember(model: &mut Model, seq: u64, doc: &DocRef) -> Option<SeqNo> {
     before.as_ref().map(|key| model.remove(key));
     model.insert((seq, doc.id.clone()), doc.clone());
     before.map(|(seq, _)| SeqNo::new(seq))
+}
+
+fn reached(through: i64) -> ShardProgress {
+    ShardProgress {
+        unmapped: Some(Unmapped {
+            after: Checkpoint::NONE,
+            through: Checkpoint::new(through),
+        }),
+        ..ShardProgress::default()
+    }
 }
 
 fn open(folder: &tempfile::TempDir) -> Vec<ShardStore> {
@@ -119,6 +136,19 @@ proptest! {
                     let expected: Vec<_> = docs.iter().map(|(seq, doc)| remember(model, *seq, doc)).collect();
                     let docs: Vec<_> = docs.iter().map(|(seq, doc)| (SeqNo::new(*seq), doc)).collect();
                     prop_assert_eq!(shards[shard].remember(&docs).unwrap(), expected);
+                }
+                Call::Adopt { shard, docs, through } => {
+                    let progress = reached(through);
+                    let mut expected = 0;
+                    for (seq, doc) in &docs {
+                        if !models[shard].keys().any(|(_, id)| *id == doc.id) {
+                            remember(&mut models[shard], *seq, doc);
+                            expected += 1;
+                        }
+                    }
+                    let docs: Vec<_> = docs.iter().map(|(seq, doc)| (SeqNo::new(*seq), doc)).collect();
+                    prop_assert_eq!(shards[shard].adopt(&docs, &progress).unwrap(), expected);
+                    prop_assert_eq!(shards[shard].progress().unwrap(), progress);
                 }
                 Call::Forget { shard, docs } => {
                     let mut expected = docs.clone();

@@ -10,7 +10,9 @@ use slipstream_model::{
     Checkpoint, DocRef, DurableCheckpoint, HistoryUuid, IndexName, IndexUuid, Phase, PrimaryTerm, Reason,
     SeqNo, SeqRange, ShardId,
 };
-use slipstream_store::{Definition, LeaderAlias, Scan, ShardProgress, ShardStore, Store, StoreError};
+use slipstream_store::{
+    Definition, LeaderAlias, Scan, ShardProgress, ShardStore, Store, StoreError, Unmapped,
+};
 
 fn doc(id: &str, routing: Option<&str>) -> DocRef {
     DocRef {
@@ -50,6 +52,10 @@ fn progress(checkpoint: i64) -> ShardProgress {
         }),
         reconciling: true,
         bootstrapped: true,
+        unmapped: Some(Unmapped {
+            after: Checkpoint::NONE,
+            through: Checkpoint::new(9),
+        }),
     }
 }
 
@@ -213,6 +219,28 @@ fn of_an_id_that_occurs_twice_the_later_stays_and_tells_of_the_earlier() {
     assert_eq!(ids(&shard), ["b", "a"]);
     assert_eq!(shard.seq_of("a").unwrap(), Some(SeqNo::new(9)));
     assert_eq!(shard.count_buckets().unwrap().total(), 2);
+}
+
+#[test]
+fn what_is_found_on_the_target_does_not_replace_what_is_known_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let shard = store.shard(&IndexName::from("i"), ShardId(0));
+    // "a" was written since, and "b" under another history.
+    remember(&shard, &[(9, "a"), (2, "b")]);
+    let found = [(1, "a"), (5, "b"), (6, "c")].map(|(seq, id)| (SeqNo::new(seq), doc(id, Some("r"))));
+    let found: Vec<_> = found.iter().map(|(seq, doc)| (*seq, doc)).collect();
+    assert_eq!(shard.adopt(&found, &progress(7)).unwrap(), 1);
+    assert_eq!(shard.adopt(&found, &progress(8)).unwrap(), 0);
+    assert_eq!(shard.adopt(&[], &progress(9)).unwrap(), 0);
+    drop((shard, store));
+
+    let store = Store::open(folder.path()).unwrap();
+    let shard = store.shard(&IndexName::from("i"), ShardId(0));
+    assert_eq!(shard.progress().unwrap(), progress(9));
+    let live = shard.live_in(everything(), 9).unwrap();
+    let expected = [(2, doc("b", None)), (6, doc("c", Some("r"))), (9, doc("a", None))];
+    assert_eq!(live, expected.map(|(seq, doc)| (SeqNo::new(seq), doc)));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 use slipstream_testkit::client::{Es, eventually};
+use slipstream_testkit::proxy::Proxy;
 use slipstream_testkit::servers::{Release, Server};
 use slipstream_testkit::workload::{StormIndex, Workload};
 use slipstream_tests::agents::{Agents, LONG, Options};
@@ -14,6 +15,8 @@ use slipstream_tests::real::{Pair, wait_until_equal};
 pub(crate) struct World {
     pub(crate) leader: Server,
     pub(crate) target: Server,
+    /// Between the follower agent and the target.
+    pub(crate) link: Proxy,
     pub(crate) agents: Agents,
 }
 
@@ -22,27 +25,41 @@ impl World {
     pub(crate) async fn start(leader: Release, target: Release) -> Option<World> {
         let pair = Pair::start(leader, target).await?;
         let folder = pair.leader.repo_path();
-        Some(World::of(pair, &folder).await)
+        Some(World::of(pair, &folder, "").await)
+    }
+
+    /// The leader's log is not read.
+    pub(crate) async fn of_windows(release: Release) -> Option<World> {
+        let pair = Pair::start(release, release).await?;
+        let folder = pair.leader.repo_path();
+        Some(World::of(pair, &folder, "translog = \"off\"\n").await)
     }
 
     /// The leader agent's folder is none that its cluster may use.
     pub(crate) async fn with_another_leader_folder(release: Release) -> Option<World> {
         let pair = Pair::start(release, release).await?;
-        Some(World::of(pair, Path::new("/var/empty")).await)
+        Some(World::of(pair, Path::new("/var/empty"), "").await)
     }
 
-    async fn of(pair: Pair, leader_folder: &Path) -> World {
+    async fn of(pair: Pair, leader_folder: &Path, leader_cluster: &str) -> World {
         let path = |folder: &Path| format!("snapshot_path = \"{}\"\n", folder.display());
         let options = Options {
-            leader_cluster: path(leader_folder),
+            leader_cluster: path(leader_folder) + leader_cluster,
             follower_cluster: path(&pair.target.repo_path()),
             follower_extra: "[limits]\nsnapshot_from_mb = 0\n".to_owned(),
             ..Options::default()
         };
-        let agents = Agents::start(&pair.leader.url(), &pair.target.url(), options).await;
+        let target = pair.target.url();
+        let target = target.strip_prefix("http://").expect("an address");
+        let link = Proxy::start(target.parse().expect("an address"))
+            .await
+            .expect("a proxy");
+        let target = format!("http://{}", link.address());
+        let agents = Agents::start(&pair.leader.url(), &target, options).await;
         World {
             leader: pair.leader,
             target: pair.target,
+            link,
             agents,
         }
     }
@@ -84,6 +101,16 @@ impl World {
             let (status, answer) = leader.bulk(&format!("/{index}/_bulk"), lines).await;
             assert_eq!((status, &answer["errors"]), (200, &json!(false)), "{answer}");
         }
+    }
+
+    /// Deletes every `step`th of the documents that [`World::fill`] has made.
+    pub(crate) async fn thin_out(&self, index: &str, documents: u32, step: usize) {
+        let mut lines = String::new();
+        for id in (0..documents).step_by(step) {
+            let _ = writeln!(lines, "{{\"delete\":{{\"_id\":\"fill-{id}\"}}}}");
+        }
+        let (status, answer) = self.source().bulk(&format!("/{index}/_bulk"), lines).await;
+        assert_eq!((status, &answer["errors"]), (200, &json!(false)), "{answer}");
     }
 
     /// Follows an index by the name `NAME-copy`, until it is in step.

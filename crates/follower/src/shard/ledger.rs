@@ -66,6 +66,11 @@ impl Ledger {
         self.open.remove(&batch).map(|open| open.done)
     }
 
+    /// Whether every batch is applied.
+    pub(crate) fn is_dry(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// The milestones that hold now, oldest first.
     pub(crate) fn reached(&mut self) -> Vec<Milestone> {
         let first_open = self.open.keys().next().copied().unwrap_or(self.next);

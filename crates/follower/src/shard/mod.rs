@@ -1,21 +1,23 @@
 //! One shard: from the leader's stream to durable checkpoints.
 //!
 //! [`session`] speaks with the leader and decides; [`ledger`] knows what is on its way; [`deletes`] finds what is gone;
-//! the lanes of [`crate::apply`] write. A session that ends for a passing reason is followed by another from the stored
+//! [`untouched`] lists what was restored; the lanes of [`crate::apply`] write. A session that ends for a passing reason is followed by another from the stored
 //! place; what cannot pass ends the shard, and with it the index, with a [`ShardFailure`].
 
 mod deletes;
 mod ledger;
 mod session;
+mod untouched;
 
 pub(crate) use session::{Repair, Repaired};
+pub(crate) use untouched::Untouched;
 
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_model::{HistoryUuid, IndexUuid, ShardKey, event};
-use slipstream_store::{ShardStore, StoreError};
+use slipstream_store::{ShardProgress, ShardStore, StoreError};
 use slipstream_trace::Origin;
 use slipstream_wire::cause;
 use thiserror::Error;
@@ -206,11 +208,45 @@ pub(crate) async fn run(context: Arc<ShardContext>, cancel: CancellationToken) -
 }
 
 /// The history that a shard's progress is bound to changed to `found`, or reading missed documents: forget the place and
-/// read everything again over what is there. The map of documents stays, so that what is gone is found.
+/// read everything again over what is there. The map of documents stays, and what is known to be missing in it, so that
+/// what is gone is found.
 pub(crate) fn reconcile(store: &ShardStore, history: Option<HistoryUuid>) -> Result<(), StoreError> {
-    store.save_progress(&slipstream_store::ShardProgress {
+    let unmapped = store.progress()?.unmapped;
+    store.save_progress(&ShardProgress {
         history,
         reconciling: true,
-        ..Default::default()
+        unmapped,
+        ..ShardProgress::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use slipstream_model::{Checkpoint, DurableCheckpoint, ShardId};
+    use slipstream_store::{Store, Unmapped};
+
+    use super::*;
+
+    #[test]
+    fn i5_a_shard_that_is_read_again_still_knows_what_its_map_lacks() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap().shard(&"i".into(), ShardId(0));
+        let before = ShardProgress {
+            checkpoint: DurableCheckpoint::claim(Checkpoint::new(8)),
+            bootstrapped: true,
+            unmapped: Some(Unmapped {
+                after: Checkpoint::new(3),
+                through: Checkpoint::new(7),
+            }),
+            ..ShardProgress::default()
+        };
+        store.save_progress(&before).unwrap();
+        reconcile(&store, Some("h".into())).unwrap();
+        let after = store.progress().unwrap();
+        assert_eq!(
+            (after.checkpoint, after.unmapped),
+            (DurableCheckpoint::NONE, before.unmapped)
+        );
+        assert!(after.reconciling);
+    }
 }

@@ -20,8 +20,11 @@ use crate::server::Agent;
 
 /// The follower hears from a snapshot at least this often.
 const ALIVE: Duration = Duration::from_secs(5);
-/// Between two looks at a snapshot that is being taken; grows from the first to the second.
-const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// Between two looks at what is under way: an eighth of the time that it has taken so far, within these. So what is waited too
+/// long stays small against the whole.
+const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+/// Between two tries to clear up; grows from the first to the second.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// How long what the snapshot holds may take to be acknowledged. The engines' slowest way, under `async` durability, is 30 s.
 const ACKNOWLEDGED: Duration = Duration::from_mins(1);
 /// How long clearing up is tried.
@@ -134,15 +137,14 @@ async fn make(
             .await?;
     }
     cluster.begin_snapshot(repository.name(), name, index).await?;
-    let mut pause = LOOK.0;
+    let begun = Instant::now();
     loop {
         match cluster.snapshot_state(repository.name(), name).await? {
             SnapshotState::Complete => break,
             SnapshotState::Failed(why) => return Err(TakeError::Failed(why)),
             SnapshotState::InProgress => {}
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LOOK.1);
+        sleep(pause(begun)).await;
     }
     acknowledged(agent, index, &before).await?;
     let places = before.stats.shards.iter().map(|(shard, stats)| v1::Place {
@@ -200,8 +202,7 @@ async fn survey(agent: &Agent, index: &IndexName) -> Result<Survey, TakeError> {
 /// that follows would ever have told.
 async fn acknowledged(agent: &Agent, index: &IndexName, before: &Survey) -> Result<(), TakeError> {
     let after = survey(agent, index).await?;
-    let deadline = Instant::now() + ACKNOWLEDGED;
-    let mut pause = LOOK.0;
+    let begun = Instant::now();
     loop {
         let now = survey(agent, index).await?;
         let mut behind = None;
@@ -224,7 +225,7 @@ async fn acknowledged(agent: &Agent, index: &IndexName, before: &Survey) -> Resu
             }
         }
         let Some(shard) = behind else { return Ok(()) };
-        if Instant::now() > deadline {
+        if begun.elapsed() > ACKNOWLEDGED {
             return Err(TakeError::Unacknowledged {
                 index: index.clone(),
                 shard,
@@ -232,9 +233,13 @@ async fn acknowledged(agent: &Agent, index: &IndexName, before: &Survey) -> Resu
         }
         // Under `async` durability it moves with the next action only.
         agent.watch.cluster().refresh(index).await?;
-        sleep(pause).await;
-        pause = (pause * 2).min(LOOK.1);
+        sleep(pause(begun)).await;
     }
+}
+
+/// How long to wait before looking again at what has begun then.
+fn pause(begun: Instant) -> Duration {
+    (begun.elapsed() / 8).clamp(LOOK.0, LOOK.1)
 }
 
 /// Removes a snapshot, and the repository with the last one.
@@ -243,11 +248,11 @@ async fn clear(agent: &Agent, snapshots: &Snapshots, name: &str) {
         return;
     };
     let cluster = agent.watch.cluster();
-    let mut pause = LOOK.0;
+    let mut pause = AGAIN.0;
     while let Err(error) = cluster.remove_snapshot(repository.name(), name).await {
         tracing::debug!(snapshot = name, %error, "removing a snapshot is tried again");
         sleep(pause).await;
-        pause = (pause * 2).min(LOOK.1);
+        pause = (pause * 2).min(AGAIN.1);
     }
     snapshots.alive().remove(name);
     forget(agent, snapshots, repository).await;

@@ -6,7 +6,8 @@
 //! - **g first, then refresh**: whatever is at or below `g` is then visible, so an unseen sequence number at or below
 //!   `g` is a hole and not a latecomer.
 //! - **One pinned copy**: every read of a round goes to the primary's node. Different copies refresh at different times.
-//! - **A scan without holes needs no count**: every sequence number was seen alive, so nothing was deleted.
+//! - **A scan without holes needs no count**: every sequence number was seen alive, so nothing was deleted. Unless the follower
+//!   may hold what no sequence number of this history tells of: then the first round counts in any case.
 //! - **The count comes from the searcher that read the tail**: from another one it could agree by accident.
 //! - **Seal**: search and realtime lookups show operations that are not acknowledged yet. A failover can roll those
 //!   back, and a document that one of them had hidden would never be read again. So deletes and the checkpoint wait
@@ -48,6 +49,8 @@ pub struct WindowReader {
     term: PrimaryTerm,
     /// Whether `(checkpoint, scanned]` has sequence numbers that were not seen alive.
     holes: bool,
+    /// Whether the follower may hold documents of another history, which show in a count only.
+    uncounted: bool,
     /// Emitted on this link although above `scanned`, so that they are not sent twice.
     emitted: BTreeSet<SeqNo>,
     pages: PageSize,
@@ -105,7 +108,8 @@ impl WindowReader {
             checkpoint: start.checkpoint,
             scanned: start.checkpoint,
             term: PrimaryTerm(0),
-            holes: false,
+            holes: start.reconciling,
+            uncounted: start.reconciling,
             emitted: BTreeSet::new(),
             pages: PageSize::new(None),
             density: 1.0,
@@ -163,7 +167,7 @@ impl WindowReader {
             // Under another primary a document that was hidden before may be visible again: read from the seal.
             self.term = survey.term;
             self.scanned = self.checkpoint;
-            self.holes = false;
+            self.holes = self.uncounted;
         }
         if look == Look::AsIs && self.read_as_is(link, survey).await? {
             return Ok(());
@@ -236,6 +240,7 @@ impl WindowReader {
         self.checkpoint = checkpoint;
         self.scanned = checkpoint;
         self.holes = false;
+        self.uncounted = false;
         self.emitted = self.emitted.split_off(&checkpoint.next());
         link.send(Event::Sealed {
             checkpoint,

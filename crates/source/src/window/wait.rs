@@ -42,7 +42,7 @@ impl WindowReader {
                 None
             };
             self.pulse(link, &survey, now).await?;
-            if unfinished && survey.global.0 > self.checkpoint {
+            if self.uncounted || (unfinished && survey.global.0 > self.checkpoint) {
                 self.rhythm.looked(now);
                 return Ok(Some((survey, Look::Refresh)));
             }

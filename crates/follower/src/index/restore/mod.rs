@@ -2,10 +2,11 @@
 //! before the snapshot was begun.
 //!
 //! Why the follower is exact after that: what is restored is acknowledged history (the leader agent sees to it), and everything above the
-//! places comes again. What the snapshot holds already of that is known by sequence number, for [`known`] puts all restored
-//! documents into the map: as long as nothing was written to the restored index, its sequence numbers are the leader's. So an operation
-//! that is older than what was restored is dropped, and a document that the leader deleted while the snapshot was taken is
-//! found gone like any other.
+//! places comes again. What the snapshot holds already of that is known by sequence number, for [`known`] puts it into the map: as
+//! long as nothing was written to the restored index, its sequence numbers are the leader's. So an operation
+//! that is older than what was restored is dropped. A document that the leader deleted while the snapshot was taken is
+//! found gone like any other: what lies below the places gets into the map before the first census, while everything else
+//! goes on without (`shard/session/fill.rs`).
 //!
 //! Whatever happens in the middle, [`Restoring::clear`] leaves nothing of it, on the target or on disk, and an attempt begins anew. What
 //! cannot be done this way is done by documents; [`choice`] says which, and why.
@@ -21,11 +22,12 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use slipstream_cluster::{ClusterError, Restore, RestoreState};
 use slipstream_model::ident::fingerprint;
 use slipstream_model::settings::{Settings, difference, left_out_of_a_restore, while_following};
-use slipstream_model::{Checkpoint, DurableCheckpoint, HistoryUuid, IndexUuid, ShardId};
-use slipstream_store::{Definition, ShardProgress, StoreError};
+use slipstream_model::{IndexUuid, ShardId};
+use slipstream_store::{Definition, StoreError};
 use slipstream_wire::v1;
 use slipstream_wire::v1::take_reply::Reply;
 use thiserror::Error;
@@ -37,14 +39,16 @@ use super::task::TaskContext;
 use crate::leaders::{Connected, LeaderError};
 use crate::lock;
 
+use known::Restored;
+
 pub(super) use choice::{Choice, choose};
 pub(crate) use progress::{Progress, Stage};
 pub(crate) use throttle::Throttle;
 
 /// The leader agent says that it is there every five seconds.
 const SILENCE: Duration = Duration::from_secs(45);
-/// Between two looks at the restore; grows from the first to the second.
-const LOOK: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+/// Between two looks at the restore, unless it ends before.
+const LOOK: Duration = Duration::from_millis(200);
 /// A restore none of whose shards is being worked on for this long will not go on.
 const STUCK: Duration = Duration::from_secs(15);
 
@@ -228,9 +232,9 @@ impl<'a> Restoring<'a> {
             })
             .await?;
         self.remember_begun().await?;
-        let (mut pause, mut stuck) = (LOOK.0, None);
+        let mut stuck = None;
         loop {
-            match cluster.restore_state(name).await? {
+            match cluster.restore_state(name, LOOK).await? {
                 RestoreState::Complete => return Ok(()),
                 RestoreState::InProgress(bytes) => {
                     progress.restored(bytes);
@@ -241,10 +245,9 @@ impl<'a> Restoring<'a> {
                     if since.elapsed() > STUCK {
                         return Err(RestoreError::Stuck(why));
                     }
+                    sleep(LOOK).await;
                 }
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(LOOK.1);
         }
     }
 
@@ -273,7 +276,7 @@ impl<'a> Restoring<'a> {
         Ok(cluster.is_restored_from(index, &self.repository).await?)
     }
 
-    /// Puts all restored documents into the map, and every shard where its changes go on.
+    /// Puts every shard where its changes go on.
     async fn remember(
         &self,
         leader: &Description,
@@ -281,27 +284,24 @@ impl<'a> Restoring<'a> {
     ) -> Result<IndexUuid, RestoreError> {
         let (cluster, index) = (&self.context.cluster, &self.definition.follower_index);
         let mut stats = cluster.seq_stats(std::slice::from_ref(index)).await?;
-        let changed = |why: &str| RestoreError::Changed(why.to_owned());
+        let fewer = || RestoreError::Changed("the restored index has not as many shards".to_owned());
         let stats = stats
             .remove(index)
             .filter(|stats| stats.shards.len() == leader.shards as usize)
-            .ok_or_else(|| changed("the restored index has not as many shards"))?;
-        for place in &snapshot.places {
-            let shard = ShardId(place.shard);
-            let stats = stats
-                .shards
-                .get(&shard)
-                .ok_or_else(|| changed("it has not as many shards"))?;
-            let store = self.context.store.shard(index, shard);
-            known::remember_all(cluster, index, shard, stats, &store).await?;
-            let progress = ShardProgress {
-                // The engine has synced what it restored, and it holds all of this.
-                checkpoint: DurableCheckpoint::claim(Checkpoint::new(place.global_checkpoint)),
-                history: Some(HistoryUuid::new(place.history_uuid.clone())),
-                ..ShardProgress::default()
-            };
-            crate::blocking(move || store.save_progress(&progress)).await?;
-        }
+            .ok_or_else(fewer)?;
+        let shards = snapshot.places.iter().map(|place| {
+            let restored = stats.shards.get(&ShardId(place.shard));
+            let restored = restored.map(|stats| Restored {
+                cluster,
+                store: &self.context.store,
+                budget: &self.context.budget,
+                index,
+                place,
+                stats,
+            });
+            async move { restored.ok_or_else(fewer)?.remember().await }
+        });
+        try_join_all(shards).await?;
         Ok(stats.uuid)
     }
 

@@ -1,5 +1,6 @@
-//! The end of a scan: does the leader's count agree with the map, and what is gone if not. The search itself is
-//! [`super::super::deletes`]; here it gets its evidence, and its findings wait for the leader's seal.
+//! The end of a scan: does the leader's count agree with the map, and what is gone if not. The map is made whole for it
+//! ([`super::fill`]). The search itself is [`super::super::deletes`]; here it gets its evidence, and its findings wait for the
+//! leader's seal.
 
 use slipstream_model::event;
 use slipstream_model::{Buckets, Census, CensusVerdict, Checkpoint};
@@ -15,8 +16,14 @@ use crate::apply::{Applied, Write};
 use crate::{blocking, metrics};
 
 impl Session<'_> {
-    pub(super) async fn census(&mut self, census: &v1::Census) -> Result<(), End> {
+    pub(super) async fn census(
+        &mut self,
+        census: &v1::Census,
+        applied: &mut mpsc::Receiver<Applied>,
+        cancel: &CancellationToken,
+    ) -> Result<(), End> {
         let highest = Checkpoint::new(census.highest);
+        self.fill(applied, cancel).await?;
         if self.buckets.is_none() {
             let store = self.context.store.clone();
             self.buckets = Some(blocking(move || store.count_buckets()).await?);
@@ -35,18 +42,28 @@ impl Session<'_> {
                     "the leader counts {documents} documents more than it shows"
                 )))
             }
-            CensusVerdict::Missed(documents) => {
-                metrics::divergence();
-                tracing::error!(
-                    event = event::DIVERGENCE_FOUND,
-                    shard = %self.context.key,
-                    documents,
-                    "the leader holds documents that reading missed, reading everything again"
-                );
-                let (store, history) = (self.context.store.clone(), self.progress.history.clone());
-                blocking(move || super::super::reconcile(&store, history)).await?;
-                Err(End::Passing("the shard is being read again".to_owned()))
-            }
+            CensusVerdict::Missed(documents) => Err(self
+                .read_again(documents, "the leader holds documents that reading missed")
+                .await),
+        }
+    }
+
+    /// Has the shard read again from the start, over what is there; the answer ends the session.
+    pub(super) async fn read_again(&mut self, documents: u64, why: &str) -> End {
+        metrics::divergence();
+        tracing::error!(
+            event = event::DIVERGENCE_FOUND,
+            shard = %self.context.key,
+            documents,
+            why,
+            "reading everything again"
+        );
+        // The place so far is not to be stored any more.
+        self.unsaved = None;
+        let (store, history) = (self.context.store.clone(), self.progress.history.clone());
+        match blocking(move || super::super::reconcile(&store, history)).await {
+            Ok(()) => End::Passing(format!("{why}, so the shard is being read again")),
+            Err(error) => error.into(),
         }
     }
 

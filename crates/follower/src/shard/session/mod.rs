@@ -8,6 +8,7 @@
 
 mod arrivals;
 mod conclude;
+mod fill;
 mod intake;
 mod milestones;
 mod open;
@@ -219,7 +220,7 @@ impl Session<'_> {
                     .milestone(Milestone::Scanned(scanned, PrimaryTerm(progress.primary_term)));
                 self.reach().await
             }
-            Frame::Census(census) => self.census(&census).await,
+            Frame::Census(census) => self.census(&census, applied, cancel).await,
             Frame::Evidence(evidence) => self.evidence(evidence).await,
             Frame::Sealed(sealed) => {
                 self.sealed(Checkpoint::new(sealed.checkpoint), applied, cancel)

@@ -8,8 +8,9 @@
 //!   dropped (I3). If not, it is written at its version like any other; what stands in its way on the target with a higher
 //!   version wins its conflict as after a version restart. What the stream brings later goes through the same lane, after it.
 //! - **A document that the leader does not have** is deleted only if the map does not know its id: then no write of it was
-//!   ever handed to a lane and not deleted again, and one that comes from now on comes after. An id that the map does know
-//!   is the stream's affair: its delete is on its way, or the next census finds it.
+//!   ever handed to a lane and not deleted again, and one that comes from now on comes after. So it is where the map is not
+//!   whole (`fill.rs`): what it lacks was never handed to a lane either. An id that the map does know is the stream's affair:
+//!   its delete is on its way, or the next census finds it.
 //! - The map forgets nothing for it ([`Write::Foreign`]): by the time the delete is applied, the id may be the leader's.
 //! - **Not while deletes are searched for**: what was found gone is deleted at the seal, without looking at the map again;
 //!   a document that came back in between would be lost. And not while a shard is read again over what is there, for then

@@ -1,0 +1,78 @@
+//! Documents of a restored shard that nothing was written to since: the target shows them at the leader's sequence numbers.
+//!
+//! A restore keeps sequence numbers, and whatever is written afterwards, by whomever, gets one above all that was restored. So the
+//! documents that are found at or below the highest of those are exactly the untouched ones. Another primary, another node and merges
+//! change nothing about that.
+
+use slipstream_cluster::{Cluster, ClusterError, Searcher};
+use slipstream_model::{Checkpoint, DocRef, IndexName, SeqNo, SeqRange, ShardId};
+
+/// Documents in a page: the most that engines answer.
+const PAGE: u64 = 10_000;
+
+/// A listing of them, in the order of their sequence numbers.
+pub(crate) struct Untouched {
+    cluster: Cluster,
+    searcher: Searcher,
+    page: u64,
+    rest: SeqRange,
+}
+
+/// A part of the listing.
+pub(crate) struct Page {
+    /// What is found, and where.
+    pub(crate) docs: Vec<(SeqNo, DocRef)>,
+    /// The listing is complete up to here.
+    pub(crate) through: Checkpoint,
+}
+
+impl Page {
+    /// The documents as the store takes them.
+    pub(crate) fn refs(&self) -> Vec<(SeqNo, &DocRef)> {
+        self.docs.iter().map(|(seq_no, doc)| (*seq_no, doc)).collect()
+    }
+}
+
+impl Untouched {
+    /// Begins a listing of what lies in `range`, on the copy that is on `node`. It sees what that copy shows to searches.
+    pub(crate) async fn of(
+        cluster: &Cluster,
+        index: &IndexName,
+        shard: ShardId,
+        node: &str,
+        range: SeqRange,
+    ) -> Result<Untouched, ClusterError> {
+        let settings = cluster.settings(index).await?;
+        let most = settings.get("index.max_result_window");
+        let most = most.and_then(|most| most.as_str()?.parse().ok());
+        Ok(Untouched {
+            cluster: cluster.clone(),
+            searcher: Searcher::new(index.clone(), shard, node),
+            page: most.map_or(PAGE, |most: u64| most.clamp(1, PAGE)),
+            rest: range,
+        })
+    }
+
+    /// The next part; `None` at the end. May be dropped and called again.
+    pub(crate) async fn next(&mut self) -> Result<Option<Page>, ClusterError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        // A window, not all that is left: the engine sorts whatever the query finds. No two documents share a sequence number.
+        let (window, rest) = self.rest.split_front(self.page);
+        let docs = self
+            .cluster
+            .ids(&self.searcher, window, self.page as usize)
+            .await?;
+        self.rest = rest;
+        Ok(Some(Page {
+            docs,
+            through: window.through,
+        }))
+    }
+
+    /// How many documents the copy shows in all, whoever wrote them.
+    pub(crate) async fn held(&self) -> Result<u64, ClusterError> {
+        self.cluster.count(&self.searcher).await
+    }
+}
