@@ -1,6 +1,8 @@
 //! Indices that begin with the leader's files, on real servers: exact under writes, through crashes of both agents and both clusters, and
 //! with nothing left behind anywhere.
 
+#[path = "snapshot/transfer.rs"]
+mod transfer;
 #[path = "snapshot/world.rs"]
 mod world;
 
