@@ -137,13 +137,19 @@ impl Group {
         })
     }
 
-    /// Nobody joins from now on who is not in it: the members.
+    /// Nobody joins from now on who is not in it: the members. Who has gone again is none.
     pub(super) fn begin(&self) -> Vec<(IndexName, IndexUuid)> {
-        let members = self.members();
+        let mut members = self.members();
         self.stage.send_replace(Stage::Running);
+        let now = Instant::now();
+        for member in members.values_mut() {
+            if member.needed_until().is_some_and(|until| until <= now) {
+                member.failed = Some("nobody waited for it when it was begun".to_owned());
+            }
+        }
         members
             .iter()
-            .filter(|(_, member)| member.needed_until().is_none_or(|until| until > Instant::now()))
+            .filter(|(_, member)| member.failed.is_none())
             .map(|(index, member)| (index.clone(), member.uuid.clone()))
             .collect()
     }
@@ -219,8 +225,16 @@ impl Group {
     pub(super) async fn unused(&self) {
         let mut changes = self.watch();
         loop {
-            changes.borrow_and_update();
-            let needed: Vec<Option<Instant>> = self.members().values().map(Member::needed_until).collect();
+            let failed = matches!(*changes.borrow_and_update(), Stage::Failed(_));
+            let needed: Vec<Option<Instant>> = self
+                .members()
+                .values()
+                .map(|member| {
+                    member
+                        .needed_until()
+                        .map(|until| if failed { member.left } else { until })
+                })
+                .collect();
             let last = needed.iter().flatten().max().copied();
             let in_use = needed.iter().any(Option::is_none);
             let lapse = async {

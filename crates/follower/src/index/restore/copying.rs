@@ -51,6 +51,7 @@ impl Restoring<'_> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
         let (mut moved, mut before) = (Instant::now(), progress.fetched());
         loop {
+            let begun = Instant::now();
             let error = match self.sitting(&link, leader, progress).await {
                 Ok(copied) => {
                     progress.wait_for(None);
@@ -59,7 +60,8 @@ impl Restoring<'_> {
                 Err(error) => error,
             };
             let now = progress.fetched();
-            if now > before {
+            // A snapshot may take long, and nothing comes meanwhile.
+            if now > before || begun.elapsed() > SILENCE {
                 before = now;
                 moved = Instant::now();
                 backoff.reset();
@@ -156,7 +158,7 @@ impl Restoring<'_> {
                 }
             };
             progress.wait_for(None);
-            self.files.expect(&wanted).await?;
+            self.files.expect(&name, &wanted).await?;
             let total: u64 = wanted.values().map(|want| want.length).sum();
             progress.at(self.files.bytes(&wanted), self.files.count(&wanted));
             if snapshot.is_some() {

@@ -59,6 +59,8 @@ pub(super) struct Source<'a> {
 #[derive(Debug)]
 pub(super) struct Files {
     folder: PathBuf,
+    /// The snapshot that they were checked against: the lists of another have the same names, and may have the same lengths.
+    snapshot: Mutex<String>,
     have: Mutex<BTreeMap<String, Have>>,
 }
 
@@ -66,6 +68,7 @@ impl Files {
     pub(super) fn new(folder: PathBuf) -> Self {
         Files {
             folder,
+            snapshot: Mutex::default(),
             have: Mutex::default(),
         }
     }
@@ -96,7 +99,16 @@ impl Files {
     }
 
     /// Makes the folder, finds what an earlier life left of files that are new to this one, and whether there is room for the rest.
-    pub(super) async fn expect(&self, wanted: &BTreeMap<String, Wanted>) -> Result<(), RestoreError> {
+    pub(super) async fn expect(
+        &self,
+        snapshot: &str,
+        wanted: &BTreeMap<String, Wanted>,
+    ) -> Result<(), RestoreError> {
+        if std::mem::replace(&mut *lock(&self.snapshot), snapshot.to_owned()) != snapshot {
+            for have in lock(&self.have).values_mut() {
+                (have.checked, have.mistakes) = (false, 0);
+            }
+        }
         let mut unknown = Vec::new();
         for path in wanted.keys() {
             if !lock(&self.have).contains_key(path) {
@@ -380,13 +392,13 @@ mod tests {
             ("indices/a/0/__x".to_owned(), wanted(9)),
             ("index-8".to_owned(), wanted(3)),
         ]);
-        files.expect(&all).await.unwrap();
+        files.expect("one", &all).await.unwrap();
         assert_eq!((files.bytes(&all), files.count(&all)), (5, 0));
         files.leave_only(&all).await.unwrap();
         assert!(at("indices/a/0/__x").exists() && !at("index-7").exists());
         let huge = BTreeMap::from([("index-9".to_owned(), wanted(1 << 60))]);
         assert!(matches!(
-            files.expect(&huge).await,
+            files.expect("one", &huge).await,
             Err(RestoreError::Full { .. })
         ));
         files.remove().await.unwrap();
