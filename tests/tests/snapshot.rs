@@ -3,6 +3,8 @@
 
 #[path = "snapshot/map.rs"]
 mod map;
+#[path = "snapshot/transfer.rs"]
+mod transfer;
 #[path = "snapshot/world.rs"]
 mod world;
 

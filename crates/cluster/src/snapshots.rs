@@ -1,4 +1,4 @@
-//! Snapshots of one index and their restore, through repositories of our own that hold nothing else.
+//! Snapshots of indices and the restore of one, through repositories of our own that hold nothing else.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -68,7 +68,8 @@ struct SnapshotAnswer {
 }
 
 impl Cluster {
-    /// Registers a repository in a folder that all nodes have in common, unthrottled for what is written to it and read from it.
+    /// Registers a repository in a folder that all nodes have in common, unthrottled for what is written to it and read from it, and
+    /// with lists of files in which their names can be found.
     /// One that is only read is not tried out.
     ///
     /// # Errors
@@ -77,6 +78,7 @@ impl Cluster {
         let body = json!({ "type": "fs", "settings": {
             "location": folder,
             "readonly": read_only,
+            "compress": false,
             "max_snapshot_bytes_per_sec": "0b",
             "max_restore_bytes_per_sec": "0b",
         } });
@@ -95,11 +97,21 @@ impl Cluster {
             .await
     }
 
-    /// Begins a snapshot of one index.
-    pub async fn begin_snapshot(&self, repository: &str, snapshot: &str, index: &IndexName) -> Result<()> {
-        // Only to refuse a name that means more than one index.
-        self.segment(index)?;
-        let body = json!({ "indices": index, "include_global_state": false, "ignore_unavailable": false });
+    /// Begins a snapshot of some indices.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if any of them is not there.
+    pub async fn begin_snapshot(
+        &self,
+        repository: &str,
+        snapshot: &str,
+        indices: &[IndexName],
+    ) -> Result<()> {
+        for index in indices {
+            // Only to refuse a name that means more than one index.
+            self.segment(index)?;
+        }
+        let body = json!({ "indices": indices, "include_global_state": false, "ignore_unavailable": false });
         let call = Call::put(snapshot_path(repository, snapshot), "wait_for_completion=false");
         let body = self.to_json(&body)?;
         self.ok(&call.heavy().body(body, "application/json"))
@@ -124,6 +136,46 @@ impl Cluster {
                 SnapshotState::Failed(format!("it ended as {other} {failure}").trim_end().to_owned())
             }
         })
+    }
+
+    /// By which ids the indices of a snapshot that is being taken stand in its repository. Empty once it has ended.
+    pub async fn snapshot_ids(
+        &self,
+        repository: &str,
+        snapshot: &str,
+    ) -> Result<BTreeMap<IndexName, String>> {
+        #[derive(Deserialize, Default)]
+        struct State {
+            #[serde(default)]
+            snapshots: Running,
+        }
+        #[derive(Deserialize, Default)]
+        struct Running {
+            #[serde(default)]
+            snapshots: Vec<Entry>,
+        }
+        #[derive(Deserialize)]
+        struct Entry {
+            repository: String,
+            snapshot: String,
+            indices: Vec<OfIndex>,
+        }
+        #[derive(Deserialize)]
+        struct OfIndex {
+            name: String,
+            id: String,
+        }
+        const FIELDS: &str =
+            "snapshots.snapshots.repository,snapshots.snapshots.snapshot,snapshots.snapshots.indices";
+        let call = Call::get("/_cluster/state/customs", format!("filter_path={FIELDS}"));
+        let state: State = self.json(&call).await?;
+        let mut running = state.snapshots.snapshots.into_iter();
+        let entry = running.find(|entry| entry.repository == repository && entry.snapshot == snapshot);
+        let indices = entry.map(|entry| entry.indices).unwrap_or_default();
+        Ok(indices
+            .into_iter()
+            .map(|index| (IndexName::new(index.name), index.id))
+            .collect())
     }
 
     /// The names of all snapshots in a repository; none if there is no such repository.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use slipstream_cluster::Cluster;
-use slipstream_model::{IndexName, Phase, Reason, ShardId, event};
+use slipstream_model::{IndexName, Phase, Reason, ShardId, event, size};
 use slipstream_store::{Definition, LeaderAlias, Store};
 use slipstream_wire::tls::ClientTls;
 use tokio::sync::{mpsc, oneshot};
@@ -16,8 +16,10 @@ use tracing::Instrument;
 
 use crate::apply::Gate;
 use crate::budget::Budget;
-use crate::control::{BLOCK_START, ControlError, IndexStatus, Leaders, StartRequest};
-use crate::index::{Command, IndexHandle, IndexTask, Sightings, TaskContext, Throttle, check, describe};
+use crate::control::{BLOCK_START, COPY_RATE, ControlError, IndexStatus, Leaders, StartRequest};
+use crate::index::{
+    Command, IndexHandle, IndexTask, Sightings, TaskContext, Throttle, Transfers, check, describe,
+};
 use crate::leaders::{LeaderBook, LeaderError, LeaderLink};
 use crate::shard::Repair;
 use crate::{FollowerConfig, lock};
@@ -30,6 +32,8 @@ const MOST_BULKS: usize = 16;
 /// The agent.
 pub(crate) struct Agent {
     context: TaskContext,
+    /// Bytes a second of files, unless a setting says otherwise.
+    configured_cap: u64,
     indices: Arc<Mutex<BTreeMap<IndexName, IndexHandle>>>,
     /// Names for which a start is being checked: two requests for one name must not both pass.
     starting: Mutex<std::collections::BTreeSet<IndexName>>,
@@ -53,6 +57,7 @@ impl Agent {
             .map(|leader| (leader.alias, leader.agents))
             .collect();
         let sightings = Arc::new(Sightings::new(cluster.clone()));
+        let transfers = Transfers::new(cap(&switches, config.snapshot_bytes_per_s));
         let context = TaskContext {
             cluster,
             store,
@@ -66,10 +71,12 @@ impl Agent {
             snapshot_path: config.snapshot_path.clone(),
             snapshot_from_bytes: config.snapshot_from_bytes,
             throttle: Throttle::new(config.restore_mb_per_s),
+            transfers,
             shutdown,
         };
         let agent = Agent {
             context,
+            configured_cap: config.snapshot_bytes_per_s,
             indices: Arc::default(),
             starting: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -280,6 +287,7 @@ impl Agent {
                 None => kept.remove(&name),
             };
         }
+        self.context.transfers.set_cap(cap(&kept, self.configured_cap));
         Ok(())
     }
 
@@ -326,6 +334,12 @@ impl Drop for Starting<'_> {
     fn drop(&mut self) {
         lock(&self.agent.starting).remove(&self.name);
     }
+}
+
+/// How many bytes a second of files may come: as the setting says, else as configured.
+fn cap(switches: &BTreeMap<String, String>, configured: u64) -> u64 {
+    let set = switches.get(COPY_RATE).and_then(|rate| size::rate(rate));
+    set.unwrap_or(configured)
 }
 
 /// Now, in milliseconds since the Unix epoch.

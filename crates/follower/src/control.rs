@@ -183,14 +183,25 @@ pub struct IndexStatus {
 /// How far an index has come that begins with the leader's files.
 #[derive(Debug, Clone, Serialize)]
 pub struct FilesStatus {
-    /// `snapshot` (the leader takes one), `transfer`, `restore` (on the target) or `map` (the agent learns what they hold).
+    /// `snapshot` (the leader takes one, and what there is of it comes), `transfer` (all of it is there, and the rest comes), `restore`
+    /// (on the target) or `map` (the agent learns what they hold).
     pub stage: &'static str,
     /// Bytes of all files; 0 before that is known.
     pub bytes_total: u64,
-    /// Bytes that have arrived here.
+    /// Bytes that are here, also what an attempt or a life of this agent before this one has fetched.
     pub bytes_received: u64,
+    /// Bytes that have come from the leader agent in this life, those of earlier attempts included.
+    pub bytes_fetched: u64,
     /// Bytes that the target has restored.
     pub bytes_restored: u64,
+    /// How many files there are; 0 before that is known.
+    pub files_total: u64,
+    /// How many are here.
+    pub files_received: u64,
+    /// Bytes a second of late: that came, or that the target restored; `None` before it is known.
+    pub bytes_per_second: Option<u64>,
+    /// Seconds until the transfer or the restore is done at that pace; `None` where that cannot be told.
+    pub seconds_left: Option<u64>,
 }
 
 /// Where one shard stands.
@@ -383,6 +394,9 @@ pub const BLOCK_START: &str = "plugins.replication.follower.block.start";
 
 /// The setting that lets a follower be deleted when its leader index is, while it is `true`.
 pub const DELETE_INDEX: &str = "plugins.replication.replicate.delete_index";
+
+/// The setting that says how many bytes a second of the leader's files may come, over all indices.
+pub const COPY_RATE: &str = "plugins.replication.follower.index.recovery.max_bytes_per_sec";
 
 /// Registered leaders: alias → addresses of their agents.
 pub type Leaders = BTreeMap<String, Vec<String>>;

@@ -62,6 +62,8 @@ pub struct FollowerConfig {
     pub snapshot_path: Option<PathBuf>,
     /// The size of an index, in bytes, from which on it begins with its files where it can.
     pub snapshot_from_bytes: u64,
+    /// Bytes a second of the leader's files that may come, over all indices; 0 for no limit. A setting can change it.
+    pub snapshot_bytes_per_s: u64,
     /// Mebibytes a second at which the target may restore, in place of its own limit for recoveries; 0 leaves that as it is.
     pub restore_mb_per_s: u64,
 }

@@ -27,6 +27,8 @@ pub const DIVERGENCE_TOTAL: &str = "slipstream_divergence_total";
 
 /// Attempts to begin with the leader's files; label `outcome` (`restored`, `failed`).
 pub const RESTORES_TOTAL: &str = "slipstream_restores_total";
+/// Bytes of the leader's files that came; label `stage` (`wire`: as they came, maybe compressed, `file`: as they were written).
+pub const FILES_BYTES_TOTAL: &str = "slipstream_files_bytes_total";
 /// Documents that a repair has put right; label `kind` (`written`, `deleted`).
 pub const REPAIRED_TOTAL: &str = "slipstream_repaired_total";
 
@@ -69,6 +71,10 @@ pub fn describe() {
         RESTORES_TOTAL,
         "Attempts to begin with the leader's files, by outcome"
     );
+    describe_counter!(
+        FILES_BYTES_TOTAL,
+        "Bytes of the leader's files that came, by stage"
+    );
     describe_counter!(REPAIRED_TOTAL, "Documents that repairs have put right, by kind");
     describe_counter!(AUTOFOLLOW_STARTS_TOTAL, "Starts by auto-follow rules, by outcome");
     describe_gauge!(
@@ -106,6 +112,11 @@ pub(crate) fn divergence() {
 pub(crate) fn restored(well: bool) {
     let outcome = if well { "restored" } else { "failed" };
     counter!(RESTORES_TOTAL, "outcome" => outcome).increment(1);
+}
+
+pub(crate) fn fetched(file: u64, wire: u64) {
+    counter!(FILES_BYTES_TOTAL, "stage" => "wire").increment(wire);
+    counter!(FILES_BYTES_TOTAL, "stage" => "file").increment(file);
 }
 
 pub(crate) fn repaired(written: u64, deleted: u64) {

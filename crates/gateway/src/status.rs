@@ -1,8 +1,8 @@
 //! `_status`: what the incumbent answers, told from what is true at the moment.
 //!
 //! The sums run over shards as the incumbent's do, so a shard without operations counts -1. Where the incumbent has no
-//! honest value the field keeps its meaning: there are no files here, so their numbers are 0, and bytes still to come are
-//! not known in advance, so `bytes_total` is 0 and the percentage is that of sequence numbers. An index that runs but
+//! honest value the field keeps its meaning: where an index begins with documents there are no files, so their numbers are 0, and bytes
+//! still to come are not known in advance, so `bytes_total` is 0 and the percentage is that of sequence numbers. An index that runs but
 //! of which no shard has answered yet is `RUNNING`, which the incumbent's clients know, never a `SYNCING` with zero lag.
 
 use std::sync::Arc;
@@ -79,6 +79,12 @@ struct BootstrapDetails {
     files_percent: f64,
     start_time: u64,
     running_time: u64,
+    /// Ours, as the next: the pace of files of late.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_per_second: Option<u64>,
+    /// Until the step that is under way is done, at that pace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds_left: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,16 +166,14 @@ fn bootstrap(shards: &[&ShardStatus], status: &IndexStatus, now_millis: u64) -> 
         return BootstrapDetails {
             bytes_total: total,
             bytes_recovered: done.min(total),
-            bytes_percent: if total == 0 {
-                0.0
-            } else {
-                (done.min(total) as f64 / total as f64 * 1000.0).round() / 10.0
-            },
-            files_total: 0,
-            files_recovered: 0,
-            files_percent: 0.0,
+            bytes_percent: percent(done, total),
+            files_total: files.files_total,
+            files_recovered: files.files_received.min(files.files_total),
+            files_percent: percent(files.files_received, files.files_total),
             start_time: status.started_at_millis,
             running_time: now_millis.saturating_sub(status.started_at_millis),
+            bytes_per_second: files.bytes_per_second,
+            seconds_left: files.seconds_left,
         };
     }
     BootstrapDetails {
@@ -181,6 +185,15 @@ fn bootstrap(shards: &[&ShardStatus], status: &IndexStatus, now_millis: u64) -> 
         files_percent: 0.0,
         start_time: status.started_at_millis,
         running_time: now_millis.saturating_sub(status.started_at_millis),
+        bytes_per_second: None,
+        seconds_left: None,
+    }
+}
+
+fn percent(done: u64, all: u64) -> f64 {
+    match all {
+        0 => 0.0,
+        all => (done.min(all) as f64 / all as f64 * 1000.0).round() / 10.0,
     }
 }
 
@@ -263,6 +276,28 @@ mod tests {
         assert_eq!(
             json_of(&status, true)["shard_replication_details"][1],
             json!({"shard_id": "[f1][1]", "syncing_task_details": {"leader_checkpoint": 5, "follower_checkpoint": 5, "seq_no": 6}})
+        );
+    }
+
+    #[test]
+    fn an_index_that_begins_with_files_counts_them() {
+        let mut status = index(Phase::Bootstrapping, "", Vec::new());
+        status.files = Some(slipstream_follower::FilesStatus {
+            stage: "transfer",
+            bytes_total: 1_000,
+            bytes_received: 500,
+            bytes_fetched: 400,
+            bytes_restored: 0,
+            files_total: 8,
+            files_received: 3,
+            bytes_per_second: Some(100),
+            seconds_left: Some(5),
+        });
+        assert_eq!(
+            json_of(&status, false)["bootstrap_details"],
+            json!({"bytes_total": 1_000, "bytes_recovered": 250, "bytes_percent": 25.0,
+                "files_total": 8, "files_recovered": 3, "files_percent": 37.5,
+                "start_time": 1_000, "running_time": 250, "bytes_per_second": 100, "seconds_left": 5})
         );
     }
 

@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use slipstream_model::size;
 
 use crate::error::ApiError;
 
@@ -30,6 +31,8 @@ enum Range {
     /// In milliseconds.
     Time(u64, u64),
     Bytes,
+    /// A second.
+    Rate,
 }
 
 const SECOND: u64 = 1_000;
@@ -39,15 +42,20 @@ const HOUR: u64 = 60 * MINUTE;
 const BATCHES: Effect = Effect::None("batches are sized by bytes");
 const LISTENS: Effect = Effect::None("nothing is polled");
 const LEASES: Effect = Effect::None("there are no retention leases");
-const FILES: Effect = Effect::None("no files are copied");
+const FILES: Effect = Effect::None("files are copied in parts of the agents' own");
 const RULES: Effect = Effect::None("rules look twice a second, and try again by themselves");
 const TASKS: Effect = Effect::None("bulk tasks work on four indices at a time and wait for each");
 const POOLS: Effect = Effect::None("the leader's nodes do no work for replication");
 
-/// Name behind the prefix, effect, values. The incumbent's ranges.
-const KNOWN: [(&str, Effect, Range); 17] = [
+/// Name behind the prefix, effect, values. The incumbent's ranges; the rate is ours.
+const KNOWN: [(&str, Effect, Range); 18] = [
     ("follower.block.start", Effect::Obeyed, Range::Flag),
     ("replicate.delete_index", Effect::Obeyed, Range::Flag),
+    (
+        "follower.index.recovery.max_bytes_per_sec",
+        Effect::Obeyed,
+        Range::Rate,
+    ),
     (
         "follower.index.ops_batch_size",
         BATCHES,
@@ -159,7 +167,8 @@ impl Range {
                 let millis = time.as_millis();
                 (u128::from(least)..=u128::from(most)).contains(&millis)
             }),
-            Range::Bytes => bytes(text).is_some(),
+            Range::Bytes => size::bytes(text).is_some(),
+            Range::Rate => size::rate(text).is_some(),
         }
     }
 
@@ -171,6 +180,7 @@ impl Range {
             Range::Time(least, u64::MAX) => format!("must be a time such as [30s], >= {least}ms"),
             Range::Time(least, most) => format!("must be a time such as [30s], from {least}ms to {most}ms"),
             Range::Bytes => "must be a size such as [10mb]".to_owned(),
+            Range::Rate => "must be a size such as [40mb], or [-1] for no limit".to_owned(),
         }
     }
 }
@@ -190,20 +200,6 @@ fn time(text: &str) -> Option<Duration> {
     number.checked_mul(unit).map(Duration::from_millis)
 }
 
-/// A size as the engines write it.
-fn bytes(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number: u64 = text[..digits].parse().ok()?;
-    let shift = match text[digits..].to_ascii_lowercase().as_str() {
-        "b" => 0,
-        "k" | "kb" => 10,
-        "m" | "mb" => 20,
-        "g" | "gb" => 30,
-        _ => return None,
-    };
-    number.checked_mul(1 << shift)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -220,6 +216,8 @@ mod tests {
         assert_eq!((block.value.as_deref(), block.idle), (Some("true"), None));
         let delete = judged("replicate.delete_index", &json!("true")).unwrap();
         assert_eq!((delete.value.as_deref(), delete.idle), (Some("true"), None));
+        let rate = judged("follower.index.recovery.max_bytes_per_sec", &json!("40mb")).unwrap();
+        assert_eq!((rate.value.as_deref(), rate.idle), (Some("40mb"), None));
         let poll = judged("follower.poll_interval", &json!("50ms")).unwrap();
         assert_eq!(poll.idle, Some("nothing is polled"));
         assert_eq!(
@@ -237,6 +235,7 @@ mod tests {
             ("autofollow.fetch_poll_interval", json!("1s")),
             ("follower.index.ops_batch_size", json!(1)),
             ("follower.index.recovery.chunk_size", json!("10")),
+            ("follower.index.recovery.max_bytes_per_sec", json!(40)),
             ("follower.block.start", json!(["true"])),
             ("bogus", json!(1)),
         ] {

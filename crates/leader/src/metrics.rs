@@ -22,6 +22,9 @@ pub const SESSIONS: &str = "slipstream_sessions";
 /// Calls refused, by `reason`: `identity`, `not_allowed`, `protocol`, `malformed` or `too_many_streams`.
 pub const REFUSED_TOTAL: &str = "slipstream_refused_total";
 
+/// Snapshots for followers, by `outcome`: `taken` or `failed`. Several followers can share one.
+pub const SNAPSHOTS_TOTAL: &str = "slipstream_snapshots_total";
+
 /// Why a call was refused: the label of [`REFUSED_TOTAL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -67,6 +70,13 @@ pub fn describe() {
     );
     describe_gauge!(SESSIONS, "Shard streams that are open");
     describe_counter!(REFUSED_TOTAL, "Calls that the leader agent refused, by reason");
+    describe_counter!(SNAPSHOTS_TOTAL, "Snapshots for followers that begin, by outcome");
+}
+
+/// Counts a snapshot.
+pub(crate) fn snapshot(well: bool) {
+    let outcome = if well { "taken" } else { "failed" };
+    counter!(SNAPSHOTS_TOTAL, "outcome" => outcome).increment(1);
 }
 
 /// Counts a refused call.

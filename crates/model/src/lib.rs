@@ -12,6 +12,7 @@ pub mod readiness;
 pub mod routing;
 pub mod seq;
 pub mod settings;
+pub mod size;
 pub mod state;
 pub mod words;
 

@@ -53,11 +53,13 @@ pub(crate) struct Index {
 
 /// How far the copying of files has come.
 #[derive(Debug, Clone, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the names of the answer")]
 pub(crate) struct Files {
     pub(crate) bytes_total: u64,
     pub(crate) bytes_received: u64,
     pub(crate) bytes_restored: u64,
+    pub(crate) stage: String,
+    pub(crate) bytes_per_second: Option<u64>,
+    pub(crate) seconds_left: Option<u64>,
 }
 
 /// Where one of its shards stands.

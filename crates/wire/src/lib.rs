@@ -1,7 +1,7 @@
 //! The protocol between a leader agent and a follower agent, for both sides.
 //!
 //! Everything that crosses the wire is described here and nowhere else: the messages ([`v1`]), how operations are
-//! packed into batches that cannot arrive damaged unnoticed ([`batch`]), which releases can talk to each other
+//! packed into batches that cannot arrive damaged unnoticed ([`batch`]), and pieces of files likewise ([`chunk`]), which releases can talk to each other
 //! ([`protocol`]), and the only way in which agents connect: TLS 1.3 with certificates on both sides ([`tls`],
 //! [`accept`], [`connect`]), from which the identity of a follower is read ([`identity`]). There is no plaintext mode.
 //!
@@ -13,6 +13,7 @@ pub mod batch;
 pub mod cause;
 pub mod certificate;
 pub mod certs;
+pub mod chunk;
 pub mod connect;
 pub mod convert;
 pub mod identity;

@@ -72,13 +72,14 @@ impl IndexHandle {
             .iter()
             .find_map(|shard| shard.waiting_for())
             .filter(|_| running);
+        let copying = live.files.as_ref().and_then(|files| files.waiting_for());
         IndexStatus {
             follower_index: definition.follower_index,
             leader_alias: definition.leader_alias,
             leader_index: definition.leader_index,
             phase: definition.phase,
             reason: definition.reason,
-            waiting_for: live.waiting_for.clone().or(blocked),
+            waiting_for: live.waiting_for.clone().or(blocked).or(copying),
             started_at_millis: definition.started_at_millis,
             begun_with: definition.begun_with,
             files: live.files.as_ref().map(|files| files.status()),

@@ -23,7 +23,7 @@ use super::describe::{DescribeError, Description, check, describe};
 use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
 use super::prepare::{PrepareError, prepare};
-use super::restore::{Choice, Throttle, choose};
+use super::restore::{Choice, Throttle, Transfers, choose};
 use super::sightings::Sightings;
 use crate::apply::{Gate, LaneContext};
 use crate::backoff::Backoff;
@@ -51,6 +51,8 @@ pub(crate) struct TaskContext {
     pub(crate) snapshot_path: Option<PathBuf>,
     pub(crate) snapshot_from_bytes: u64,
     pub(crate) throttle: Throttle,
+    /// What indices that begin with files share.
+    pub(crate) transfers: Transfers,
     pub(crate) shutdown: CancellationToken,
 }
 

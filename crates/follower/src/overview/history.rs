@@ -261,7 +261,9 @@ impl IndexStatus {
         if let Some(files) = &self.files {
             // Each byte travels twice: to the folder of the target's repository, and from there into the index.
             let done = (files.bytes_received + files.bytes_restored) as f64 / 2.0;
-            return Some((done / files.bytes_total.max(1) as f64).min(1.0));
+            let all = files.bytes_total as f64;
+            // While the leader takes its snapshot some of it comes, and how much there will be is not known.
+            return Some(if all > 0.0 { (done / all).min(1.0) } else { 0.0 });
         }
         let (mut done, mut all) = (0.0, 0.0);
         for shard in &self.shards {

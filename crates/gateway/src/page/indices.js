@@ -185,10 +185,11 @@ function copying(progress, index) {
 }
 
 /** What happens to the leader's files. */
-function staged({ stage, bytes_total: all, bytes_received: received, bytes_restored: restored }) {
-  if (stage === "snapshot") return "the leader takes a snapshot";
-  if (stage === "transfer") return `files: ${bytes(received)} of ${bytes(all)} have come`;
-  if (stage === "restore") return `files: ${bytes(restored)} of ${bytes(all)} are restored`;
+function staged({ stage, bytes_total: all, bytes_received: received, bytes_restored: restored, bytes_per_second: pace }) {
+  const fast = pace === null ? "" : `, ${bytes(pace)}/s`;
+  if (stage === "snapshot") return `the leader takes a snapshot, ${bytes(received)} of it have come${fast}`;
+  if (stage === "transfer") return `files: ${bytes(received)} of ${bytes(all)} have come${fast}`;
+  if (stage === "restore") return `files: ${bytes(restored)} of ${bytes(all)} are restored${fast}`;
   return "learning what the files hold";
 }
 

@@ -1,206 +1,148 @@
-//! One snapshot from its beginning to its removal.
+//! One follower's stream: what there is of a snapshot as it grows, and all of it once it is acknowledged history.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_cluster::{ClusterError, IndexSeqStats, IndexState, SnapshotState};
+use slipstream_model::IndexName;
 use slipstream_model::words::chain;
-use slipstream_model::{IndexName, ShardId};
 use slipstream_wire::v1;
 use slipstream_wire::v1::take_reply::Reply;
-use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tonic::Status;
 
-use super::repository::{Repository, RepositoryError};
-use super::{Alive, Snapshots};
+use super::group::{Blobs, Membership, Stage, Survey};
+use super::making::{TakeError, survey};
+use super::pause;
 use crate::authorise::Caller;
 use crate::server::Agent;
 
 /// The follower hears from a snapshot at least this often.
 const ALIVE: Duration = Duration::from_secs(5);
-/// Between two looks at what is under way: an eighth of the time that it has taken so far, within these. So what is waited too
-/// long stays small against the whole.
-const LOOK: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
-/// Between two tries to clear up; grows from the first to the second.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 /// How long what the snapshot holds may take to be acknowledged. The engines' slowest way, under `async` durability, is 30 s.
 const ACKNOWLEDGED: Duration = Duration::from_mins(1);
-/// How long clearing up is tried.
-const CLEARING: Duration = Duration::from_mins(5);
 
-#[derive(Debug, Error)]
-enum TakeError {
-    #[error("the leader cluster did not do what a snapshot takes")]
-    Cluster(#[from] ClusterError),
-    #[error(transparent)]
-    Repository(#[from] RepositoryError),
-    #[error("the snapshot failed: {0}")]
-    Failed(String),
-    #[error("[{index}][{shard}] has no started primary")]
-    NoPrimary { index: IndexName, shard: ShardId },
-    #[error("the primary of [{index}][{shard}] changed while the snapshot was taken")]
-    Moved { index: IndexName, shard: ShardId },
-    #[error("what the snapshot holds of [{index}][{shard}] was not acknowledged within a minute")]
-    Unacknowledged { index: IndexName, shard: ShardId },
-    #[error("a fault in this agent: {0}")]
-    Broken(String),
-}
+type Replies = mpsc::Sender<Result<v1::TakeReply, Status>>;
 
-/// What a shard must still be when the snapshot is handed out.
-struct Survey {
-    state: IndexState,
-    stats: IndexSeqStats,
-}
-
-/// Takes a snapshot, keeps it as long as anybody listens, removes it.
-pub(super) async fn take(
-    agent: &Agent,
-    index: IndexName,
-    caller: &Caller,
-    replies: mpsc::Sender<Result<v1::TakeReply, Status>>,
-) {
-    let snapshots = agent.snapshots.clone();
-    let Some(repository) = &snapshots.0.repository else {
-        return;
-    };
-    let name = format!("slipstream-{:016x}", rand::random::<u64>());
-    let taken = async {
-        let taken = make(agent, repository, &name, &index).await?;
-        tracing::info!(%index, snapshot = name, files = taken.blobs.len(), "a snapshot is there to be fetched");
-        Ok::<_, TakeError>(taken)
-    };
+/// Tells of a snapshot as long as the follower listens.
+pub(super) async fn take(agent: &Agent, membership: Membership, caller: &Caller, replies: Replies) {
+    let index = membership.index.clone();
     let told = async {
-        tokio::pin!(taken);
-        let taken = loop {
-            tokio::select! {
-                taken = &mut taken => break taken,
-                () = sleep(ALIVE) => replies.send(Ok(alive())).await.map_err(drop)?,
-            }
-        };
-        let reply = match taken {
-            Ok(taken) => Ok(v1::TakeReply {
-                reply: Some(Reply::Snapshot(taken)),
-            }),
-            Err(error) => {
-                tracing::warn!(identity = %caller, %index, error = chain(&error), "no snapshot could be taken");
-                Err(Status::unavailable(chain(&error)))
-            }
-        };
-        if reply.is_err() {
-            return replies.send(reply).await.map_err(drop);
-        }
-        replies.send(reply).await.map_err(drop)?;
-        loop {
-            sleep(ALIVE).await;
-            replies.send(Ok(alive())).await.map_err(drop)?;
+        let Err(why) = tell(agent, &membership, &replies).await;
+        if let Some(why) = why {
+            tracing::warn!(identity = %caller, %index, why, "a follower gets no snapshot");
+            let _ = replies.send(Err(Status::aborted(why))).await;
         }
     };
     tokio::select! {
-        _ = told => {}
+        () = told => {}
         () = replies.closed() => {}
         () = agent.shutdown.cancelled() => {
             let _ = replies.try_send(Err(crate::cause::shutting_down()));
         }
     }
-    drop(replies);
-    if timeout(CLEARING, clear(agent, &snapshots, &name)).await.is_err() {
-        tracing::warn!(%index, snapshot = name, repository = repository.name(), "a snapshot could not be removed, it is tried again when the agent starts");
-    }
 }
 
-fn alive() -> v1::TakeReply {
-    v1::TakeReply {
-        reply: Some(Reply::Alive(v1::take_reply::Alive {})),
-    }
-}
-
-async fn make(
+/// Ends with why there is none, or with nothing if nobody listens.
+async fn tell(
     agent: &Agent,
-    repository: &Arc<Repository>,
-    name: &str,
-    index: &IndexName,
-) -> Result<v1::Snapshot, TakeError> {
-    let cluster = agent.watch.cluster();
-    let before = survey(agent, index).await?;
-    {
-        let _turn = agent.snapshots.0.registering.lock().await;
-        // Known from here on, so that nobody clears it up as a leftover, nor the repository.
-        let nothing = Alive {
-            index: index.clone(),
-            blobs: Arc::default(),
-        };
-        agent.snapshots.alive().insert(name.to_owned(), nothing);
-        cluster
-            .put_repository(repository.name(), repository.folder(), false)
-            .await?;
-    }
-    cluster.begin_snapshot(repository.name(), name, index).await?;
-    let begun = Instant::now();
+    membership: &Membership,
+    replies: &Replies,
+) -> Result<std::convert::Infallible, Option<String>> {
+    let Membership { group, index } = membership;
+    let mut changes = group.watch();
+    let mut told = Blobs::new();
+    let mut all_told = false;
+    // Set once: the acknowledgement is waited for while files are told of.
+    let mut waiting: Option<std::pin::Pin<Box<_>>> = None;
     loop {
-        match cluster.snapshot_state(repository.name(), name).await? {
-            SnapshotState::Complete => break,
-            SnapshotState::Failed(why) => return Err(TakeError::Failed(why)),
-            SnapshotState::InProgress => {}
+        changes.borrow_and_update();
+        let view = group.view(index).ok_or(None)?;
+        if let Stage::Failed(why) = view.stage {
+            return Err(Some(why));
         }
-        sleep(pause(begun)).await;
+        if view.stage == Stage::Complete && view.acknowledged && !all_told {
+            let Some(before) = &view.before else {
+                return Err(Some("a fault in this agent: it has no places".to_owned()));
+            };
+            let snapshot = v1::Snapshot {
+                name: group.name.clone(),
+                blobs: listed(agent, view.blobs.iter()),
+                places: places(before),
+            };
+            send(replies, Reply::Snapshot(snapshot)).await?;
+            all_told = true;
+        }
+        if !all_told {
+            let more = view
+                .blobs
+                .iter()
+                .filter(|(path, length)| told.get(*path) < Some(length));
+            let more = listed(agent, more);
+            if !more.is_empty() {
+                told.clone_from(&view.blobs);
+                let growing = v1::Growing {
+                    name: group.name.clone(),
+                    blobs: more,
+                };
+                send(replies, Reply::Growing(growing)).await?;
+            }
+            if view.stage == Stage::Complete
+                && waiting.is_none()
+                && let Some(before) = view.before
+            {
+                waiting = Some(Box::pin(async move { acknowledged(agent, index, &before).await }));
+            }
+        }
+        let acknowledging = async {
+            match &mut waiting {
+                Some(waiting) if !all_told => waiting.await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // The sender lives as long as the group.
+            _ = changes.changed() => {}
+            done = acknowledging => {
+                waiting = None;
+                match done {
+                    Ok(()) => group.acknowledge(index),
+                    Err(error) => group.surveyed(index, Err(chain(&error))),
+                }
+            }
+            () = sleep(ALIVE) => send(replies, Reply::Alive(v1::take_reply::Alive {})).await?,
+        }
     }
-    acknowledged(agent, index, &before).await?;
+}
+
+async fn send(replies: &Replies, reply: Reply) -> Result<(), Option<String>> {
+    let reply = v1::TakeReply { reply: Some(reply) };
+    replies.send(Ok(reply)).await.map_err(|_| None)
+}
+
+fn listed<'a>(agent: &Agent, blobs: impl Iterator<Item = (&'a String, &'a u64)>) -> Vec<v1::Blob> {
+    let sums = &agent.snapshots.0.sums;
+    let listed = blobs.map(|(path, length)| v1::Blob {
+        path: path.clone(),
+        length: *length,
+        crc32: sums.of(path, *length),
+    });
+    listed.collect()
+}
+
+fn places(before: &Survey) -> Vec<v1::Place> {
     let places = before.stats.shards.iter().map(|(shard, stats)| v1::Place {
         shard: shard.0,
         global_checkpoint: stats.global_checkpoint.0.get(),
         history_uuid: stats.history_uuid.to_string(),
     });
-    let places = places.collect();
-    let listing = {
-        let (repository, name, index) = (Arc::clone(repository), name.to_owned(), index.clone());
-        tokio::task::spawn_blocking(move || repository.blobs(&name, &index))
-    };
-    let blobs = listing
-        .await
-        .map_err(|error| TakeError::Broken(error.to_string()))??;
-    let listed = blobs.iter().map(|(path, length)| v1::Blob {
-        path: path.clone(),
-        length: *length,
-    });
-    let listed = listed.collect();
-    let alive = Alive {
-        index: index.clone(),
-        blobs: Arc::new(blobs),
-    };
-    agent.snapshots.alive().insert(name.to_owned(), alive);
-    Ok(v1::Snapshot {
-        name: name.to_owned(),
-        blobs: listed,
-        places,
-    })
-}
-
-async fn survey(agent: &Agent, index: &IndexName) -> Result<Survey, TakeError> {
-    let no_primary = |shard| TakeError::NoPrimary {
-        index: index.clone(),
-        shard,
-    };
-    let cluster = agent.watch.cluster();
-    // Terms before numbers: a primary that changes in between shows later as another term.
-    let state = cluster.index_state(index).await?;
-    let state = state.ok_or_else(|| no_primary(ShardId(0)))?;
-    let mut stats = cluster.seq_stats(std::slice::from_ref(index)).await?;
-    let stats = stats.remove(index).ok_or_else(|| no_primary(ShardId(0)))?;
-    let missing = (0..state.shards)
-        .map(ShardId)
-        .find(|shard| !stats.shards.contains_key(shard));
-    match missing {
-        Some(shard) => Err(no_primary(shard)),
-        None => Ok(Survey { state, stats }),
-    }
+    places.collect()
 }
 
 /// Waits until everything that the snapshot may hold is acknowledged, under the primaries of before. What a primary has written and
 /// not yet replicated is in it too; had that primary died, other operations could have taken those sequence numbers, and nothing
 /// that follows would ever have told.
-async fn acknowledged(agent: &Agent, index: &IndexName, before: &Survey) -> Result<(), TakeError> {
+async fn acknowledged(agent: &Agent, index: &IndexName, before: &Arc<Survey>) -> Result<(), TakeError> {
     let after = survey(agent, index).await?;
     let begun = Instant::now();
     loop {
@@ -235,77 +177,4 @@ async fn acknowledged(agent: &Agent, index: &IndexName, before: &Survey) -> Resu
         agent.watch.cluster().refresh(index).await?;
         sleep(pause(begun)).await;
     }
-}
-
-/// How long to wait before looking again at what has begun then.
-fn pause(begun: Instant) -> Duration {
-    (begun.elapsed() / 8).clamp(LOOK.0, LOOK.1)
-}
-
-/// Removes a snapshot, and the repository with the last one.
-async fn clear(agent: &Agent, snapshots: &Snapshots, name: &str) {
-    let Some(repository) = &snapshots.0.repository else {
-        return;
-    };
-    let cluster = agent.watch.cluster();
-    let mut pause = AGAIN.0;
-    while let Err(error) = cluster.remove_snapshot(repository.name(), name).await {
-        tracing::debug!(snapshot = name, %error, "removing a snapshot is tried again");
-        sleep(pause).await;
-        pause = (pause * 2).min(AGAIN.1);
-    }
-    snapshots.alive().remove(name);
-    forget(agent, snapshots, repository).await;
-}
-
-/// Removes the repository, unless it is in use.
-async fn forget(agent: &Agent, snapshots: &Snapshots, repository: &Arc<Repository>) {
-    let _turn = snapshots.0.registering.lock().await;
-    if !snapshots.alive().is_empty() {
-        return;
-    }
-    if let Err(error) = agent.watch.cluster().remove_repository(repository.name()).await {
-        tracing::debug!(repository = repository.name(), %error, "the repository stays registered");
-        return;
-    }
-    let repository = Arc::clone(repository);
-    let cleared = tokio::task::spawn_blocking(move || repository.clear());
-    let _ = cleared.await;
-}
-
-/// Removes what an earlier life left. Tried until the cluster answers.
-pub(super) async fn sweep(snapshots: &Snapshots, agent: &Agent) {
-    let Some(repository) = &snapshots.0.repository else {
-        return;
-    };
-    let mut pause = Duration::from_secs(1);
-    loop {
-        match leftovers(snapshots, agent, repository).await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::debug!(%error, "looking for snapshots of an earlier life is tried again");
-                sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_mins(1));
-            }
-        }
-    }
-}
-
-async fn leftovers(
-    snapshots: &Snapshots,
-    agent: &Agent,
-    repository: &Arc<Repository>,
-) -> Result<(), ClusterError> {
-    let cluster = agent.watch.cluster();
-    for name in cluster.snapshots(repository.name()).await? {
-        if !snapshots.alive().contains_key(&name) {
-            cluster.remove_snapshot(repository.name(), &name).await?;
-            tracing::info!(
-                snapshot = name,
-                "removed a snapshot that an earlier life of this agent left"
-            );
-        }
-    }
-    forget(agent, snapshots, repository).await;
-    Ok(())
 }

@@ -38,6 +38,10 @@ pub(super) fn read(mut section: Section) -> Result<FollowerConfig, ConfigError> 
             .integer("snapshot_from_mb", 0..=1_048_576, SNAPSHOT_FROM_MB)?
             .cast_unsigned()
             << 20,
+        snapshot_bytes_per_s: section
+            .integer("snapshot_mb_per_s", 0..=1_048_576, 0)?
+            .cast_unsigned()
+            << 20,
         restore_mb_per_s: section
             .integer("restore_mb_per_s", 0..=1_048_576, 0)?
             .cast_unsigned(),

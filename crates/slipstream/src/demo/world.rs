@@ -88,6 +88,7 @@ impl World {
             refresh_millis: 0,
             snapshot_path: None,
             snapshot_from_bytes: 0,
+            snapshot_bytes_per_s: 0,
             restore_mb_per_s: 0,
         };
         let target = cluster(&follower)?;

@@ -1,64 +1,286 @@
-//! The files of a snapshot from the leader agent into a folder, some at a time, each checked chunk by chunk and gone on with where
-//! a connection broke.
+//! The files of a snapshot in a folder: what has come of each, whether it is what the leader agent read, and the parts that are missing.
+//!
+//! What has come stays, whatever breaks: another connection, another attempt and another life of this agent go on behind it, as
+//! long as the leader names a file of that path. A file counts as come when its checksum is that of the leader's whole file; one that
+//! is not is fetched once more from its beginning.
 
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::future::try_join_all;
-use slipstream_wire::v1;
-use tokio::fs::{File, create_dir_all};
-use tokio::io::AsyncWriteExt;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use crc32fast::Hasher;
+use slipstream_wire::{chunk, v1};
+use tokio::time::timeout;
 
+use super::pace::Share;
 use super::{Progress, RestoreError};
-use crate::backoff::Backoff;
 use crate::leaders::Connected;
+use crate::{lock, metrics};
 
-/// Files on their way at once.
-const AT_ONCE: usize = 4;
 /// A connection that brings nothing for this long is broken.
 const SILENCE: Duration = Duration::from_secs(30);
-/// How often a file is gone on with after it brought nothing.
-const TRIES: u32 = 8;
+/// How often a file may turn out to be another one.
+const MISTAKES: u32 = 2;
 
-/// Fetches all files.
-pub(super) async fn all(
-    leader: &Connected,
-    snapshot: &v1::Snapshot,
-    folder: &Path,
-    progress: &Progress,
-) -> Result<(), RestoreError> {
-    let needed: u64 = snapshot.blobs.iter().map(|blob| blob.length).sum();
-    room(folder, needed).await?;
-    let turns = Semaphore::new(AT_ONCE);
-    let mut files = Vec::with_capacity(snapshot.blobs.len());
-    for blob in &snapshot.blobs {
-        let path = place(folder, &blob.path)?;
-        let turns = &turns;
-        files.push(async move {
-            // The semaphore is never closed.
-            let _turn = turns.acquire().await;
-            one(leader, &snapshot.name, blob, &path, progress).await
-        });
-    }
-    try_join_all(files).await.map(drop)
+/// What the leader agent has told of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) length: u64,
+    /// The checksum of all of it, if that is known already.
+    pub(super) crc32: Option<u32>,
+    /// It will not grow any more.
+    pub(super) whole: bool,
 }
 
-/// Makes the folder, if there is room for the files in it.
-async fn room(folder: &Path, needed: u64) -> Result<(), RestoreError> {
-    let unwritable = |source| RestoreError::File {
-        path: folder.to_owned(),
-        source,
-    };
-    create_dir_all(folder).await.map_err(unwritable)?;
-    let about = rustix::fs::statvfs(folder).map_err(|error| unwritable(error.into()))?;
-    let free = about.f_bavail.saturating_mul(about.f_frsize);
-    if free < needed {
-        return Err(RestoreError::Full { needed, free });
+/// What there is of a file.
+#[derive(Debug, Clone, Copy, Default)]
+struct Have {
+    length: u64,
+    /// Of so much.
+    crc32: u32,
+    /// It is all of it, and what the leader agent has read.
+    checked: bool,
+    mistakes: u32,
+}
+
+/// Where files come from.
+pub(super) struct Source<'a> {
+    pub(super) leader: &'a Connected,
+    pub(super) snapshot: &'a str,
+    pub(super) index: &'a str,
+    pub(super) share: &'a Share,
+}
+
+/// The files in a folder.
+#[derive(Debug)]
+pub(super) struct Files {
+    folder: PathBuf,
+    /// The snapshot that they were checked against: the lists of another have the same names, and may have the same lengths.
+    snapshot: Mutex<String>,
+    have: Mutex<BTreeMap<String, Have>>,
+}
+
+impl Files {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Files {
+            folder,
+            snapshot: Mutex::default(),
+            have: Mutex::default(),
+        }
     }
-    Ok(())
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Whether all that is wanted of a file has come.
+    pub(super) fn has(&self, path: &str, wanted: &Wanted) -> bool {
+        let have = lock(&self.have).get(path).copied().unwrap_or_default();
+        have.length >= wanted.length && (have.checked || !wanted.whole)
+    }
+
+    /// Bytes that have come of these.
+    pub(super) fn bytes(&self, wanted: &BTreeMap<String, Wanted>) -> u64 {
+        let have = lock(&self.have);
+        let of = |(path, wanted): (&String, &Wanted)| Some(have.get(path)?.length.min(wanted.length));
+        wanted.iter().filter_map(of).sum()
+    }
+
+    /// How many of these have come.
+    pub(super) fn count(&self, wanted: &BTreeMap<String, Wanted>) -> u64 {
+        wanted
+            .iter()
+            .filter(|(path, wanted)| self.has(path, wanted))
+            .count() as u64
+    }
+
+    /// Makes the folder, finds what an earlier life left of files that are new to this one, and whether there is room for the rest.
+    pub(super) async fn expect(
+        &self,
+        snapshot: &str,
+        wanted: &BTreeMap<String, Wanted>,
+    ) -> Result<(), RestoreError> {
+        if std::mem::replace(&mut *lock(&self.snapshot), snapshot.to_owned()) != snapshot {
+            for have in lock(&self.have).values_mut() {
+                (have.checked, have.mistakes) = (false, 0);
+            }
+        }
+        let mut unknown = Vec::new();
+        for path in wanted.keys() {
+            if !lock(&self.have).contains_key(path) {
+                unknown.push((path.clone(), place(&self.folder, path)?));
+            }
+        }
+        let found = blocking(&self.folder, {
+            let folder = self.folder.clone();
+            move || {
+                std::fs::create_dir_all(&folder)?;
+                let found = unknown
+                    .into_iter()
+                    .map(|(path, file)| Ok((path, examine(&file)?)));
+                found.collect::<io::Result<Vec<_>>>()
+            }
+        })
+        .await?;
+        lock(&self.have).extend(found);
+        let all: u64 = wanted.values().map(|wanted| wanted.length).sum();
+        let needed = all.saturating_sub(self.bytes(wanted));
+        let about =
+            rustix::fs::statvfs(&self.folder).map_err(|error| unwritable(&self.folder, error.into()))?;
+        let free = about.f_bavail.saturating_mul(about.f_frsize);
+        if free < needed {
+            return Err(RestoreError::Full { needed, free });
+        }
+        Ok(())
+    }
+
+    /// Fetches a part of what is missing of a file.
+    pub(super) async fn part(
+        &self,
+        source: &Source<'_>,
+        path: &str,
+        wanted: Wanted,
+        progress: &Progress,
+    ) -> Result<(), RestoreError> {
+        let file = place(&self.folder, path)?;
+        let mut have = lock(&self.have).get(path).copied().unwrap_or_default();
+        if have.length > wanted.length || (wanted.whole && have.is_another(&wanted)) {
+            return self.restart(path, &file, have, progress).await;
+        }
+        if wanted.whole && have.length == wanted.length && wanted.crc32 == Some(have.crc32) {
+            have.checked = true;
+            lock(&self.have).insert(path.to_owned(), have);
+            return Ok(());
+        }
+        let missing = wanted.length - have.length;
+        let turn = match missing {
+            0 => None,
+            missing => Some(source.share.turn(missing).await),
+        };
+        let asked = turn.as_ref().map_or(0, |turn| turn.bytes);
+        let request = v1::FetchRequest {
+            name: source.snapshot.to_owned(),
+            path: path.to_owned(),
+            offset: have.length,
+            index: source.index.to_owned(),
+            length: asked,
+        };
+        let into = blocking(&file, {
+            let file = file.clone();
+            move || open(&file)
+        });
+        let into = Arc::new(into.await?);
+        let mut snapshots = source.leader.snapshots();
+        let opened = timeout(SILENCE, snapshots.fetch(request)).await;
+        let mut chunks = opened.map_err(|_| RestoreError::Silent)??.into_inner();
+        let (end, mut told) = (have.length + asked, None);
+        loop {
+            let next = timeout(SILENCE, chunks.message()).await;
+            let Some(chunk) = next.map_err(|_| RestoreError::Silent)?? else {
+                break;
+            };
+            let (wire, crc32) = (chunk.data.len() as u64, chunk.file_crc32);
+            let data = chunk::open(chunk)?;
+            let length = data.len() as u64;
+            if length > end - have.length {
+                return Err(RestoreError::Short(path.to_owned()));
+            }
+            let at = have.length;
+            let mut hasher = Hasher::new_with_initial(have.crc32);
+            hasher.update(&data);
+            blocking(&file, {
+                let into = Arc::clone(&into);
+                move || into.write_all_at(&data, at)
+            })
+            .await?;
+            have.length += length;
+            have.crc32 = hasher.finalize();
+            lock(&self.have).insert(path.to_owned(), have);
+            progress.received(length);
+            metrics::fetched(length, wire);
+            told = told.or(crc32);
+        }
+        if have.length < end {
+            return Err(RestoreError::Short(path.to_owned()));
+        }
+        match told {
+            Some(crc32) if crc32 == have.crc32 => {
+                have.checked = true;
+                lock(&self.have).insert(path.to_owned(), have);
+                Ok(())
+            }
+            Some(_) => self.restart(path, &file, have, progress).await,
+            None if wanted.whole && have.length == wanted.length => Err(RestoreError::Short(path.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Begins with a file anew: what there is of it is not the leader's.
+    async fn restart(
+        &self,
+        path: &str,
+        file: &Path,
+        have: Have,
+        progress: &Progress,
+    ) -> Result<(), RestoreError> {
+        let mistakes = have.mistakes + 1;
+        tracing::warn!(
+            path,
+            length = have.length,
+            mistakes,
+            "a file is not as the leader agent read it, and is fetched anew"
+        );
+        if mistakes > MISTAKES {
+            return Err(RestoreError::Damaged(path.to_owned()));
+        }
+        blocking(file, {
+            let file = file.to_owned();
+            move || File::create(&file).map(drop)
+        })
+        .await?;
+        progress.lost(have.length);
+        let anew = Have {
+            mistakes,
+            ..Have::default()
+        };
+        lock(&self.have).insert(path.to_owned(), anew);
+        Ok(())
+    }
+
+    /// Removes all files but these: others would be taken for parts of the repository.
+    pub(super) async fn leave_only(&self, wanted: &BTreeMap<String, Wanted>) -> Result<(), RestoreError> {
+        let keep: BTreeSet<PathBuf> = wanted.keys().map(|path| self.folder.join(path)).collect();
+        lock(&self.have).retain(|path, _| wanted.contains_key(path));
+        blocking(&self.folder, {
+            let folder = self.folder.clone();
+            move || remove_others(&folder, &keep)
+        })
+        .await
+    }
+
+    /// Removes all of them, and the folder.
+    pub(super) async fn remove(&self) -> Result<(), RestoreError> {
+        lock(&self.have).clear();
+        blocking(&self.folder, {
+            let folder = self.folder.clone();
+            move || match std::fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            }
+        })
+        .await
+    }
+}
+
+impl Have {
+    /// Whether it cannot become the file that is wanted.
+    fn is_another(&self, wanted: &Wanted) -> bool {
+        self.length == wanted.length && wanted.crc32.is_some_and(|crc32| crc32 != self.crc32)
+    }
 }
 
 /// Where a file goes; never outside of the folder.
@@ -73,92 +295,68 @@ fn place(folder: &Path, path: &str) -> Result<PathBuf, RestoreError> {
     Ok(folder.join(relative))
 }
 
-async fn one(
-    leader: &Connected,
-    snapshot: &str,
-    blob: &v1::Blob,
-    path: &Path,
-    progress: &Progress,
-) -> Result<(), RestoreError> {
-    let file = |source: io::Error| RestoreError::File {
-        path: path.to_owned(),
-        source,
+/// What is there of a file.
+fn examine(file: &Path) -> io::Result<Have> {
+    let mut file = match File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Have::default()),
+        file => file?,
     };
-    if let Some(parent) = path.parent() {
-        create_dir_all(parent).await.map_err(file)?;
-    }
-    let mut into = File::create(path).await.map_err(file)?;
-    let (mut written, mut tries) = (0, 0);
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
-    while written < blob.length {
-        let before = written;
-        let end = portion(leader, snapshot, blob, &mut written, &mut into, progress).await;
-        match end {
-            Ok(()) => {}
-            Err(Broken::File(source)) => return Err(file(source)),
-            Err(Broken::Link(error)) => {
-                tries = if written > before { 0 } else { tries + 1 };
-                // A file that grew shorter, or a snapshot that is gone, stays so.
-                if tries == TRIES
-                    || matches!(&error, RestoreError::Agent(status) if status.code() == tonic::Code::NotFound)
-                {
-                    return Err(error);
-                }
-                tracing::debug!(
-                    path = blob.path,
-                    written,
-                    error = crate::chain(&error),
-                    "a file is gone on with"
-                );
-                sleep(backoff.next()).await;
+    let (mut hasher, mut length) = (Hasher::new(), 0);
+    let mut buffer = vec![0; chunk::CHUNK_BYTES as usize];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => break,
+            read => {
+                hasher.update(&buffer[..read]);
+                length += read as u64;
             }
         }
     }
-    into.flush().await.map_err(file)
+    Ok(Have {
+        length,
+        crc32: hasher.finalize(),
+        ..Have::default()
+    })
 }
 
-/// Why a portion ended early.
-enum Broken {
-    /// Here.
-    File(io::Error),
-    /// On the way.
-    Link(RestoreError),
+fn open(file: &Path) -> io::Result<File> {
+    if let Some(parent) = file.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(file)
 }
 
-/// Fetches what is missing of a file, until the connection breaks.
-async fn portion(
-    leader: &Connected,
-    snapshot: &str,
-    blob: &v1::Blob,
-    written: &mut u64,
-    into: &mut File,
-    progress: &Progress,
-) -> Result<(), Broken> {
-    let link = |error: RestoreError| Broken::Link(error);
-    let request = v1::FetchRequest {
-        name: snapshot.to_owned(),
-        path: blob.path.clone(),
-        offset: *written,
-    };
-    let mut snapshots = leader.snapshots();
-    let opened = timeout(SILENCE, snapshots.fetch(request)).await;
-    let opened = opened.map_err(|_| link(RestoreError::Silent))?;
-    let mut chunks = opened.map_err(|status| link(status.into()))?.into_inner();
-    while *written < blob.length {
-        let chunk = timeout(SILENCE, chunks.message()).await;
-        let chunk = chunk.map_err(|_| link(RestoreError::Silent))?;
-        let Some(v1::Chunk { data, crc32 }) = chunk.map_err(|status| link(status.into()))? else {
-            return Err(link(RestoreError::Damaged(blob.path.clone())));
-        };
-        let fits = data.len() as u64 <= blob.length - *written;
-        if !fits || data.is_empty() || crc32fast::hash(&data) != crc32 {
-            return Err(link(RestoreError::Damaged(blob.path.clone())));
+fn remove_others(folder: &Path, keep: &BTreeSet<PathBuf>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(&path, keep)?;
+        } else if !keep.contains(&path) {
+            std::fs::remove_file(&path)?;
         }
-        into.write_all(&data).await.map_err(Broken::File)?;
-        *written += data.len() as u64;
-        progress.received(data.len() as u64);
     }
     Ok(())
+}
+
+/// Works on a file, away from the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, RestoreError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
+    done.map_err(|source| unwritable(path, source))
+}
+
+fn unwritable(path: &Path, source: io::Error) -> RestoreError {
+    RestoreError::File {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -175,5 +373,36 @@ mod tests {
             place(folder, "indices/a/0/__b").unwrap(),
             Path::new("/repo/own/indices/a/0/__b")
         );
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_life_left_counts_and_what_is_of_no_use_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::new(folder.path().join("repo"));
+        std::fs::create_dir_all(folder.path().join("repo/indices/a/0")).unwrap();
+        let at = |path: &str| folder.path().join("repo").join(path);
+        std::fs::write(at("indices/a/0/__x"), "12345").unwrap();
+        std::fs::write(at("index-7"), "old").unwrap();
+        let wanted = |length| Wanted {
+            length,
+            crc32: None,
+            whole: true,
+        };
+        let all = BTreeMap::from([
+            ("indices/a/0/__x".to_owned(), wanted(9)),
+            ("index-8".to_owned(), wanted(3)),
+        ]);
+        files.expect("one", &all).await.unwrap();
+        assert_eq!((files.bytes(&all), files.count(&all)), (5, 0));
+        files.leave_only(&all).await.unwrap();
+        assert!(at("indices/a/0/__x").exists() && !at("index-7").exists());
+        let huge = BTreeMap::from([("index-9".to_owned(), wanted(1 << 60))]);
+        assert!(matches!(
+            files.expect("one", &huge).await,
+            Err(RestoreError::Full { .. })
+        ));
+        files.remove().await.unwrap();
+        files.remove().await.unwrap();
+        assert!(!at("").exists());
     }
 }

@@ -8,16 +8,18 @@
 //! found gone like any other: what lies below the places gets into the map before the first census, while everything else
 //! goes on without (`shard/session/fill.rs`).
 //!
-//! Whatever happens in the middle, [`Restoring::clear`] leaves nothing of it, on the target or on disk, and an attempt begins anew. What
-//! cannot be done this way is done by documents; [`choice`] says which, and why.
+//! Whatever happens in the middle, an attempt begins anew on the target, and goes on with the files that have come ([`copying`], [`fetch`]).
+//! [`Restoring::clear`] leaves nothing of any, on the target, on disk or at the leader. What cannot be done this way is done by
+//! documents; [`choice`] says which, and why. What indices share of the link and the target is in [`pace`].
 
 mod choice;
+mod copying;
 mod fetch;
 mod known;
+mod pace;
 mod progress;
 mod throttle;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -28,25 +30,26 @@ use slipstream_model::ident::fingerprint;
 use slipstream_model::settings::{Settings, difference, left_out_of_a_restore, while_following};
 use slipstream_model::{IndexUuid, ShardId};
 use slipstream_store::{Definition, StoreError};
+use slipstream_wire::chunk::ChunkError;
 use slipstream_wire::v1;
-use slipstream_wire::v1::take_reply::Reply;
 use thiserror::Error;
-use tokio::time::{sleep, timeout};
-use tonic::{Status, Streaming};
+use tokio::time::sleep;
+use tonic::Status;
 
 use super::describe::{DescribeError, Description, describe};
 use super::task::TaskContext;
-use crate::leaders::{Connected, LeaderError};
+use crate::leaders::LeaderError;
 use crate::lock;
 
 use known::Restored;
 
 pub(super) use choice::{Choice, choose};
+pub(crate) use pace::Transfers;
 pub(crate) use progress::{Progress, Stage};
 pub(crate) use throttle::Throttle;
 
-/// The leader agent says that it is there every five seconds.
-const SILENCE: Duration = Duration::from_secs(45);
+use fetch::Files;
+
 /// Between two looks at the restore, unless it ends before.
 const LOOK: Duration = Duration::from_millis(200);
 /// A restore none of whose shards is being worked on for this long will not go on.
@@ -72,7 +75,7 @@ pub(super) enum RestoreError {
     #[error("the leader agent: {}", .0.message())]
     Agent(#[source] Box<Status>),
     /// It said nothing for a while.
-    #[error("the leader agent was silent for {SILENCE:?}")]
+    #[error("the leader agent was silent for too long")]
     Silent,
     /// A file could not be written here.
     #[error("cannot write {path}: the folder that snapshot_path names must be writable for this agent")]
@@ -83,8 +86,16 @@ pub(super) enum RestoreError {
         #[source]
         source: std::io::Error,
     },
-    /// A file did not arrive as it was.
-    #[error("the file [{0}] of the snapshot did not arrive as it was read")]
+    /// A piece of a file did not arrive as it was.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
+    /// A file ended early.
+    #[error("the leader agent did not send all of the file [{0}]")]
+    Short(String),
+    /// A file is another one each time.
+    #[error(
+        "the file [{0}] of the snapshot did not arrive as it was read, again and again: look at the disks of both agents"
+    )]
     Damaged(String),
     /// A path that leads out of the folder, or is none.
     #[error("the leader agent names a file [{0}], which no repository holds")]
@@ -125,17 +136,10 @@ pub(super) struct Restoring<'a> {
     definition: &'a Definition,
     /// The repository's name on the target, and its folder under the one that the operator gave.
     repository: String,
-    folder: PathBuf,
+    files: Files,
     /// The index that was begun, in this life or an earlier one. A target that dies in the middle does not remember where it came
     /// from, so we do.
     begun: Mutex<Option<IndexUuid>>,
-}
-
-/// A snapshot that the leader agent keeps for us.
-struct Taken {
-    connected: Connected,
-    snapshot: v1::Snapshot,
-    alive: Streaming<v1::TakeReply>,
 }
 
 impl<'a> Restoring<'a> {
@@ -150,7 +154,7 @@ impl<'a> Restoring<'a> {
         Restoring {
             context,
             definition,
-            folder: folder.join(&repository),
+            files: Files::new(folder.join(&repository)),
             repository,
             begun: Mutex::new(definition.restored_index_uuid.clone()),
         }
@@ -158,54 +162,26 @@ impl<'a> Restoring<'a> {
 
     /// From nothing to a follower index whose changes can follow. Returns it, and the leader index as it was copied.
     ///
-    /// May be dropped at any moment, if [`Restoring::clear`] is called before anything else is done with the index.
+    /// May be dropped at any moment, if it is run again or [`Restoring::clear`] is called before anything else is done with the index.
     pub(super) async fn run(&self, progress: &Progress) -> Result<(Description, IndexUuid), RestoreError> {
-        self.clear().await?;
+        self.clear_target().await?;
         let definition = self.definition;
         progress.enter(Stage::Snapshot);
         let link = self.context.leaders.link(&definition.leader_alias)?;
         let leader = describe(&link, &definition.leader_index).await?;
-        let mut taken = self.take(&leader, link.connect().await?).await?;
-        let length = taken.snapshot.blobs.iter().map(|blob| blob.length).sum();
-        progress.enter(Stage::Transfer(length));
-        let fetched = fetch::all(&taken.connected, &taken.snapshot, &self.folder, progress);
-        tokio::select! {
-            fetched = fetched => fetched?,
-            lost = listen(&mut taken.alive) => return Err(lost),
-        }
+        let copied = self.copy(&leader, progress).await?;
+        // The next attempt finds files and snapshot as they are, should this one fail.
+        let turn = self.context.transfers.restore().await;
         progress.enter(Stage::Restore);
         let lifted = self.context.throttle.lift();
-        self.restore(&leader, &taken.snapshot.name, progress).await?;
-        drop(lifted);
+        self.restore(&leader, &copied.snapshot.name, progress).await?;
+        drop((lifted, turn));
         progress.enter(Stage::Map);
-        let uuid = self.remember(&leader, &taken.snapshot).await?;
+        let uuid = self.remember(&leader, &copied.snapshot).await?;
         self.remove_files().await?;
+        self.release().await;
         progress.enter(Stage::Done);
         Ok((leader, uuid))
-    }
-
-    async fn take(&self, leader: &Description, connected: Connected) -> Result<Taken, RestoreError> {
-        let request = v1::TakeRequest {
-            index: self.definition.leader_index.to_string(),
-            index_uuid: leader.uuid.to_string(),
-        };
-        let mut alive = connected.snapshots().take(request).await?.into_inner();
-        loop {
-            if let Reply::Snapshot(snapshot) = next(&mut alive).await? {
-                let told: HashMap<u32, &v1::Place> =
-                    snapshot.places.iter().map(|place| (place.shard, place)).collect();
-                if (0..leader.shards).any(|shard| !told.contains_key(&shard)) {
-                    return Err(RestoreError::Changed(
-                        "a shard of it has no place to go on from".to_owned(),
-                    ));
-                }
-                return Ok(Taken {
-                    connected,
-                    snapshot,
-                    alive,
-                });
-            }
-        }
     }
 
     async fn restore(
@@ -216,7 +192,7 @@ impl<'a> Restoring<'a> {
     ) -> Result<(), RestoreError> {
         let (cluster, name) = (&self.context.cluster, &self.definition.follower_index);
         cluster
-            .put_repository(&self.repository, &self.folder, true)
+            .put_repository(&self.repository, self.files.folder(), true)
             .await?;
         let wanted = while_following(&leader.settings, &self.definition.overrides);
         let mut settings: Settings = difference(&leader.settings, &wanted);
@@ -305,13 +281,19 @@ impl<'a> Restoring<'a> {
         Ok(stats.uuid)
     }
 
-    /// Leaves nothing of an attempt: on the target only an index that this restore has made is deleted.
+    /// Leaves nothing of any attempt: on the target only an index that this restore has made is deleted.
     pub(super) async fn clear(&self) -> Result<(), RestoreError> {
+        self.release().await;
+        self.clear_target().await?;
+        self.remove_files().await
+    }
+
+    /// Leaves nothing of an attempt on the target; files that have come stay.
+    async fn clear_target(&self) -> Result<(), RestoreError> {
         let (cluster, index) = (&self.context.cluster, &self.definition.follower_index);
         if self.is_ours().await? {
             cluster.delete_index(index).await?;
         }
-        self.remove_files().await?;
         let (store, index, shards) = (self.context.store.clone(), index.clone(), self.definition.shards);
         let cleared = move || (0..shards).try_for_each(|shard| store.shard(&index, ShardId(shard)).clear());
         Ok(crate::blocking(cleared).await?)
@@ -319,36 +301,6 @@ impl<'a> Restoring<'a> {
 
     async fn remove_files(&self) -> Result<(), RestoreError> {
         self.context.cluster.remove_repository(&self.repository).await?;
-        let folder = self.folder.clone();
-        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(&folder)).await;
-        match removed {
-            Ok(Err(source)) if source.kind() != std::io::ErrorKind::NotFound => Err(RestoreError::File {
-                path: self.folder.clone(),
-                source,
-            }),
-            _ => Ok(()),
-        }
-    }
-}
-
-async fn next(alive: &mut Streaming<v1::TakeReply>) -> Result<Reply, RestoreError> {
-    loop {
-        let reply = timeout(SILENCE, alive.message())
-            .await
-            .map_err(|_| RestoreError::Silent)??;
-        match reply {
-            Some(v1::TakeReply { reply: Some(reply) }) => return Ok(reply),
-            Some(v1::TakeReply { reply: None }) => {}
-            None => return Err(Status::unavailable("it ended the snapshot").into()),
-        }
-    }
-}
-
-/// Listens until the snapshot is lost.
-async fn listen(alive: &mut Streaming<v1::TakeReply>) -> RestoreError {
-    loop {
-        if let Err(lost) = next(alive).await {
-            return lost;
-        }
+        self.files.remove().await
     }
 }

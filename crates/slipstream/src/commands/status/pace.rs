@@ -134,6 +134,9 @@ mod tests {
             bytes_total: 100,
             bytes_received: 100,
             bytes_restored: 20,
+            stage: "restore".to_owned(),
+            bytes_per_second: None,
+            seconds_left: None,
         });
         assert_eq!(copied(&index), (60, 100), "while it begins with files");
     }

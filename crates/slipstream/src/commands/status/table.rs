@@ -1,5 +1,6 @@
 //! What is known of indices, as tables for people and as lines for files.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
@@ -7,7 +8,7 @@ use comfy_table::{CellAlignment, Table};
 use slipstream_model::words;
 
 use super::pace::{Paces, copied};
-use crate::client::{Index, Shard};
+use crate::client::{Files, Index, Shard};
 
 /// A line an index. Without paces, as at a single look, operations are counted instead.
 pub(super) fn all(indices: &[Index], paces: Option<&Paces>) -> String {
@@ -47,6 +48,12 @@ pub(super) fn one(index: &Index, paces: Option<&Paces>) -> String {
             .waiting_for
             .iter()
             .map(|what| format!("waiting for: {what}")),
+    );
+    lines.extend(
+        index
+            .files
+            .iter()
+            .map(|files| format!("files: {}", staged(files))),
     );
     lines.extend(index.warnings.iter().map(|warning| format!("warning: {warning}")));
     if paces.is_some() {
@@ -148,6 +155,34 @@ fn progress(index: &Index, paces: Option<&Paces>) -> String {
         Some(left) => format!("{percent:.0} %, {} left", time(left)),
         None => format!("{percent:.0} %"),
     }
+}
+
+/// What happens to the leader's files, how far it is and how fast it goes.
+fn staged(files: &Files) -> String {
+    const MIB: f64 = (1 << 20) as f64;
+    let of = |done: u64| {
+        format!(
+            "{:.0} of {:.0} MiB",
+            done as f64 / MIB,
+            files.bytes_total as f64 / MIB
+        )
+    };
+    let mut text = match files.stage.as_str() {
+        "snapshot" => format!(
+            "the leader takes a snapshot, {:.0} MiB of it have come",
+            files.bytes_received as f64 / MIB
+        ),
+        "transfer" => format!("{} have come", of(files.bytes_received)),
+        "restore" => format!("{} are restored", of(files.bytes_restored)),
+        _ => "learning what they hold".to_owned(),
+    };
+    if let Some(pace) = files.bytes_per_second {
+        let _ = write!(text, ", {:.1} MiB/s", pace as f64 / MIB);
+    }
+    if let Some(left) = files.seconds_left {
+        let _ = write!(text, ", {} left", time(Duration::from_secs(left)));
+    }
+    text
 }
 
 fn time(left: Duration) -> String {
