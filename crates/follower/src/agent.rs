@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use slipstream_cluster::Cluster;
+use slipstream_model::moment::now_millis;
 use slipstream_model::{IndexName, Phase, Reason, ShardId, event};
 use slipstream_store::{Definition, LeaderAlias, Store};
 use slipstream_wire::tls::ClientTls;
@@ -160,6 +161,7 @@ impl Agent {
             shards: leader.shards,
             started_at_millis: now_millis(),
             delete_follower: false,
+            until_opened: false,
         };
         let (store, stored) = (self.context.store.clone(), definition.clone());
         crate::blocking(move || {
@@ -326,11 +328,4 @@ impl Drop for Starting<'_> {
     fn drop(&mut self) {
         lock(&self.agent.starting).remove(&self.name);
     }
-}
-
-/// Now, in milliseconds since the Unix epoch.
-pub(crate) fn now_millis() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
