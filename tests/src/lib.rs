@@ -11,6 +11,7 @@
 
 pub mod agents;
 pub mod browser;
+pub mod deaths;
 pub mod real;
 pub mod storm;
 pub mod world;

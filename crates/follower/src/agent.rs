@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use slipstream_cluster::Cluster;
+use slipstream_model::moment::now_millis;
 use slipstream_model::{IndexName, Phase, Reason, ShardId, event, size};
 use slipstream_store::{Definition, LeaderAlias, Store};
 use slipstream_wire::tls::ClientTls;
@@ -167,6 +168,7 @@ impl Agent {
             shards: leader.shards,
             started_at_millis: now_millis(),
             delete_follower: false,
+            until_opened: false,
         };
         let (store, stored) = (self.context.store.clone(), definition.clone());
         crate::blocking(move || {
@@ -340,11 +342,4 @@ impl Drop for Starting<'_> {
 fn cap(switches: &BTreeMap<String, String>, configured: u64) -> u64 {
     let set = switches.get(COPY_RATE).and_then(|rate| size::rate(rate));
     set.unwrap_or(configured)
-}
-
-/// Now, in milliseconds since the Unix epoch.
-pub(crate) fn now_millis() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }

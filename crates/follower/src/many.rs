@@ -9,13 +9,14 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
+use slipstream_model::moment::now_millis;
 use slipstream_model::settings::Settings;
 use slipstream_model::{IndexName, Pattern, Phase, Reason};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::agent::{Agent, now_millis};
+use crate::agent::Agent;
 use crate::autofollow::{list_indices, start_unless_following};
 use crate::control::{ControlError, FailedIndex, ManyOperation, ManyRequest, ManyStatus, StartRequest};
 use crate::index::Command;

@@ -15,12 +15,13 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use slipstream_follower::{ControlError, ManyOperation, ManyRequest};
 use slipstream_model::Pattern;
+use slipstream_model::moment::now_millis;
 
 use crate::body::{Object, require_none};
 use crate::calls::{acknowledged, check_roles};
 use crate::error::ApiError;
 use crate::params::Params;
-use crate::status::{Answer, answer, now_millis};
+use crate::status::{Answer, answer};
 use crate::{Gateway, autofollow};
 
 /// Who reads the bodies, in the engines' error texts.

@@ -13,12 +13,12 @@ use serde::Serialize;
 use slipstream_follower::{
     FailedStart, FilesStatus, IndexStatus, LagHistory, RuleStatus, Surroundings, Trend,
 };
+use slipstream_model::moment::now_millis;
 use slipstream_model::{IndexName, Phase, Reason};
 
 use crate::Gateway;
 use crate::error::ApiError;
 use crate::params::Params;
-use crate::status::now_millis;
 
 /// Rows of an answer, unless others are asked for.
 const SIZE: usize = 50;

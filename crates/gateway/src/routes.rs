@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post, put};
-
+use percent_encoding::percent_decode_str;
 use slipstream_follower::ManyOperation;
 
 use crate::error::{ApiError, method_not_allowed};
@@ -145,6 +145,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         router = router.route(&path, serve);
     }
     router
+        .route_layer(middleware::from_fn(legible))
         .route_layer(middleware::from_fn(lay_out))
         .route_layer(middleware::from_fn(traced))
         .fallback(passing::any)
@@ -159,6 +160,17 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         ))
         .layer(middleware::from_fn(metrics::count))
         .with_state(gateway)
+}
+
+/// A name in a path is text. What is not is refused here, in the engines' envelope, before a handler would refuse it in another.
+async fn legible(request: Request, next: Next) -> Result<Response, ApiError> {
+    let path = request.uri().path();
+    if percent_decode_str(path).decode_utf8().is_err() {
+        return Err(ApiError::illegal(format!(
+            "path [{path}] is not URL-encoded UTF-8"
+        )));
+    }
+    Ok(next.run(request).await)
 }
 
 /// `?pretty` and `?filter_path`, on all of the gateway's own answers.

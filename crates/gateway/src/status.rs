@@ -6,7 +6,6 @@
 //! of which no shard has answered yet is `RUNNING`, which the incumbent's clients know, never a `SYNCING` with zero lag.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -14,6 +13,7 @@ use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use slipstream_follower::{IndexStatus, ShardStatus};
+use slipstream_model::moment::now_millis;
 use slipstream_model::{IndexName, Phase};
 
 use crate::Gateway;
@@ -206,13 +206,6 @@ pub(crate) fn scanned_ratio(shards: &[&ShardStatus]) -> Option<f64> {
         done += (shard.scanned + 1).clamp(0, through.max(0)) as f64;
     }
     (!shards.is_empty()).then(|| if all > 0.0 { done / all } else { 1.0 })
-}
-
-pub(crate) fn now_millis() -> u64 {
-    // A clock before 1970 is none.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod census;
 pub mod event;
 pub mod ident;
+pub mod moment;
 pub mod op;
 pub mod pattern;
 pub mod readiness;

@@ -20,7 +20,7 @@ pub enum ReadError {
     #[error("the leader index of {0} was deleted; resume when it is back, or stop following it")]
     IndexGone(ShardKey),
     /// The index is closed.
-    #[error("the leader index of {0} is closed; open it, then resume")]
+    #[error("the leader index of {0} is closed; its follower goes on by itself once it is open")]
     IndexClosed(ShardKey),
     /// Another index has the name now (I5).
     #[error(

@@ -90,6 +90,9 @@ pub struct Definition {
     /// `STOPPING` ends with the deletion of the follower index: its leader was deleted, and the operator wants that.
     #[serde(default)]
     pub delete_follower: bool,
+    /// `PAUSED` ends by itself: the agent holds the index because the leader's is closed.
+    #[serde(default)]
+    pub until_opened: bool,
 }
 
 /// How far one shard has come. The default is a shard of which nothing is known.

@@ -38,6 +38,7 @@ fn definition(name: &str) -> Definition {
         overrides: [("index.number_of_replicas".to_owned(), json!("0"))].into(),
         shards: 3,
         started_at_millis: 1_790_000_000_000,
+        until_opened: true,
         delete_follower: true,
     }
 }

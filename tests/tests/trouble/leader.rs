@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use slipstream_tests::agents::SOON;
 
-use slipstream_tests::world::{World, refusal};
+use slipstream_tests::world::{World, pass, refusal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_index_that_is_deleted_pauses_its_follower_and_takes_nothing_from_it() {
@@ -57,24 +57,52 @@ async fn i5_a_leader_index_replaced_while_the_follower_was_down_pauses_it_and_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_leader_index_that_is_closed_pauses_its_follower_and_reopened_goes_on() {
-    let world = World::start().await;
+async fn a_leader_index_that_is_closed_pauses_its_follower_and_opened_it_goes_on_by_itself() {
+    let mut world = World::start().await;
     world.following().await;
-    world.leader.write("lead", 10..20).await;
+    let closed = ["the leader index of [lead][0] is closed; its follower goes on by itself once it is open"];
+    for round in 1..4 {
+        world.leader.write("lead", round * 10..round * 10 + 10).await;
+        world.leader.call("/lead/_close").await;
+        world.held("PAUSED", &closed).await;
+        // Nobody has to be there to see it, nor all the time.
+        if round == 2 {
+            world.agents.follower.kill();
+        }
+        world.leader.call("/lead/_open").await;
+        world.leader.delete(&format!("/lead/_doc/{round}")).await;
+        if round == 2 {
+            world.start_follower().await;
+        }
+        world.agents.wait_for_status("f", "SYNCING", SOON).await;
+        world.goes_on("lead", "f").await;
+    }
+
+    // What an operator holds meanwhile stays held: he has another reason.
     world.leader.call("/lead/_close").await;
-    world
-        .held(
-            "PAUSED",
-            &["the leader index of [lead][0] is closed; open it, then resume"],
-        )
+    world.held("PAUSED", &closed).await;
+    let pause = json!({ "reason": "maintenance" });
+    let (status, answer) = world
+        .agents
+        .gateway
+        .post("/_plugins/_replication/f/_pause", &pause)
         .await;
+    assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{answer}");
     world.leader.call("/lead/_open").await;
-    world.leader.write("lead", 20..30).await;
-    world.leader.delete("/lead/_doc/1").await;
-    // It stays held until somebody says so.
-    assert_eq!(world.agents.status("f").await["status"], "PAUSED");
+    pass(Duration::from_millis(2_500)).await;
+    world.held("PAUSED", &["maintenance"]).await;
     world.agents.command("f", "_resume").await;
     world.goes_on("lead", "f").await;
+
+    // Another index under that name is not what was closed.
+    world.leader.call("/lead/_close").await;
+    world.held("PAUSED", &closed).await;
+    world.leader.delete("/lead").await;
+    world.create("lead", json!({}), json!({})).await;
+    world.leader.write("lead", 500..510).await;
+    pass(Duration::from_millis(2_500)).await;
+    world.held("PAUSED", &closed).await;
+    assert_ne!(world.target.count("f").await, 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

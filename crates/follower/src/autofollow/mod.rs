@@ -14,6 +14,7 @@ mod rule;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use slipstream_model::moment::now_millis;
 use slipstream_model::{IndexName, Pattern};
 use slipstream_store::{AutoFollowRule, StoreError};
 use tokio::sync::Semaphore;
@@ -22,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use self::rule::start_unless_following;
 use self::rule::{RuleCell, RuleTask};
-use crate::agent::{Agent, now_millis};
+use crate::agent::Agent;
 use crate::control::{ControlError, RuleRequest, RuleStatus};
 use crate::leaders::LeaderLink;
 use crate::lock;

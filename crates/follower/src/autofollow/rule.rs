@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
+use slipstream_model::moment::now_millis;
 use slipstream_model::{IndexName, IndexUuid, event};
 use slipstream_store::{AutoFollowRule, Store, StoreError};
 use tokio::sync::Semaphore;
@@ -12,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listing::{Listed, list};
 use super::{follower_name, takes};
-use crate::agent::{Agent, now_millis};
+use crate::agent::Agent;
 use crate::backoff::Backoff;
 use crate::control::{ControlError, FailedStart, RuleStatus, StartRequest};
 use crate::{lock, metrics};

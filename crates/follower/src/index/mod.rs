@@ -3,13 +3,14 @@
 //! [`task`] walks the states, [`handle`] is how the agent speaks with it, [`prepare`] makes the follower index,
 //! [`metadata`] keeps mapping, settings and aliases ahead of the operations (I7), [`settings`] gets settings past a
 //! target of another engine or version, [`sightings`] tells whether the follower index is still the one that was made,
-//! [`restore`] and [`restoring`] begin with the leader's files where that is faster, [`ending`] ends it, [`release`] turns it into
+//! [`opened`] waits for a leader index that is closed, [`restore`] and [`restoring`] begin with the leader's files where that is faster, [`ending`] ends it, [`release`] turns it into
 //! an ordinary one or deletes it.
 
 mod describe;
 mod ending;
 mod handle;
 mod metadata;
+mod opened;
 mod prepare;
 mod release;
 mod restore;

@@ -22,6 +22,7 @@ use tracing::{Instrument, Span};
 use super::describe::{DescribeError, Description, check, describe};
 use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
+use super::opened::opened;
 use super::prepare::{PrepareError, prepare};
 use super::restore::{Choice, Throttle, Transfers, choose};
 use super::sightings::Sightings;
@@ -412,6 +413,7 @@ impl IndexTask {
                 } else {
                     Phase::Failed
                 };
+                self.definition.until_opened = is_closed(&failure);
                 self.enter(phase, Reason::new(crate::chain(&failure)), By::Agent)
                     .await?;
                 Ok(Next::Phase)
@@ -498,10 +500,22 @@ impl IndexTask {
         })
     }
 
-    /// `PAUSED` and `FAILED`: waits for the operator.
+    /// `PAUSED` and `FAILED`: waits for the operator, or for the leader index to be opened if its being closed is all that is wrong.
     async fn hold(&mut self) -> Result<Next, StoreError> {
+        let opened = opened(
+            Arc::clone(&self.context.leaders),
+            self.definition.leader_alias.clone(),
+            self.definition.leader_index.clone(),
+            self.definition.leader_index_uuid.clone(),
+        );
+        let waits = self.definition.phase == Phase::Paused && self.definition.until_opened;
         tokio::select! {
             () = self.context.shutdown.cancelled() => Ok(Next::End),
+            () = opened, if waits => {
+                let reason = format!("the leader index [{}] is open again", self.definition.leader_index);
+                self.enter(self.resumed(), Reason::new(reason), By::Agent).await?;
+                Ok(Next::Phase)
+            }
             command = self.commands.recv() => match command {
                 Some(command) => {
                     self.command(command).await?;
@@ -512,11 +526,20 @@ impl IndexTask {
         }
     }
 
+    /// What a held index goes on with.
+    fn resumed(&self) -> Phase {
+        match self.definition.follower_index_uuid {
+            Some(_) if self.definition.resume_phase.is_running() => self.definition.resume_phase,
+            Some(_) => Phase::Bootstrapping,
+            None => Phase::Init,
+        }
+    }
+
     pub(super) async fn command(&mut self, command: Command) -> Result<(), StoreError> {
         let name = self.definition.follower_index.clone();
         let phase = self.definition.phase;
         let (reply, result) = match command {
-            Command::Pause(_, reply) if phase == Phase::Paused => {
+            Command::Pause(_, reply) if phase == Phase::Paused && !self.definition.until_opened => {
                 (reply, Err(ControlError::AlreadyPaused(name)))
             }
             Command::Pause(_, reply) if phase == Phase::Failed => (
@@ -526,6 +549,7 @@ impl IndexTask {
                 )),
             ),
             Command::Pause(reason, reply) => {
+                self.definition.until_opened = false;
                 self.enter(Phase::Paused, reason, By::Operator).await?;
                 (reply, Ok(()))
             }
@@ -534,12 +558,7 @@ impl IndexTask {
             }
             Command::Resume(reply) => {
                 self.accept_history = true;
-                let resumed = match self.definition.follower_index_uuid {
-                    Some(_) if self.definition.resume_phase.is_running() => self.definition.resume_phase,
-                    Some(_) => Phase::Bootstrapping,
-                    None => Phase::Init,
-                };
-                self.enter(resumed, Reason::new(Reason::USER), By::Operator)
+                self.enter(self.resumed(), Reason::new(Reason::USER), By::Operator)
                     .await?;
                 (reply, Ok(()))
             }
@@ -560,6 +579,11 @@ impl IndexTask {
         let _ = reply.send(result);
         Ok(())
     }
+}
+
+/// Whether the leader index is closed, and nothing else is wrong.
+fn is_closed(failure: &ShardFailure) -> bool {
+    matches!(failure, ShardFailure::Leader { cause, .. } if cause == cause::INDEX_CLOSED)
 }
 
 /// Why there is no follower index.

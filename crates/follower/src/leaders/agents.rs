@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use slipstream_model::event;
+use slipstream_model::moment::millis_of;
 use slipstream_wire::connect::{AgentChannel, ConnectError, HelloError, Peer, channel_to, hello};
 use slipstream_wire::protocol::CAPABILITIES;
 use slipstream_wire::tls::ClientTls;
@@ -20,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 use super::LeaderError;
 use super::choice::Candidate;
 use super::shared::{Asker, Shared};
-use crate::overview::{AgentStatus, ClusterStatus, millis_of};
+use crate::overview::{AgentStatus, ClusterStatus};
 
 /// How long those that have answered wait for the others.
 const PATIENCE: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::surroundings::{LOOK_AGAIN, millis_of};
+pub(crate) use self::surroundings::LOOK_AGAIN;
 
 use self::history::History;
 use self::surroundings::Lookout;

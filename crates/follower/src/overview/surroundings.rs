@@ -1,17 +1,18 @@
 //! The clusters and agents around this one, asked only while somebody wants to know.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures::future::join_all;
 use serde::Serialize;
 use slipstream_cluster::Cluster;
+use slipstream_model::moment::{millis_of, now_millis};
 use slipstream_wire::Certificate;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::agent::{Agent, now_millis};
+use crate::agent::Agent;
 use crate::lock;
 
 /// How old what is known may be before it is asked anew. However many people look, each agent is bothered six times a minute.
@@ -112,12 +113,6 @@ impl From<Certificate> for CertificateStatus {
             expires_at_millis: millis_of(certificate.expires_at),
         }
     }
-}
-
-/// When something was, in milliseconds since 1970.
-pub(crate) fn millis_of(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Sees to it that somebody looks, and remembers what was seen of the target. The leaders' links remember theirs themselves.

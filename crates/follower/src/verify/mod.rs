@@ -17,13 +17,14 @@ mod shard;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use slipstream_model::moment::now_millis;
 use slipstream_model::{IndexName, ShardId, event};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::shard::{Sides, compare, difference};
-use crate::agent::{Agent, now_millis};
+use crate::agent::Agent;
 use crate::control::{ControlError, RepairStatus, VerifyOutcome, VerifyStatus};
 use crate::lock;
 

@@ -4,151 +4,21 @@
 //! begun. Should writing fail all the same, the line is kept, and nothing more is changed until it has been written. The file is opened
 //! anew when it was moved away, so rotating it needs no signal.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+mod book;
+mod change;
+
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use axum::http::{Method, StatusCode};
-use jiff::Timestamp;
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
-use serde::Serialize;
-use serde_json::Value;
-
-use super::Principal;
-use super::needs::Need;
+use self::book::Book;
+pub(super) use self::change::Change;
 
 /// The log's target of these events: what it is filtered by.
 pub(super) const TARGET: &str = "slipstream::audit";
-/// Room for one line; longer ones are not made.
-const LINE: u64 = 32 << 10;
-/// Characters of what was asked for, of a path and of a reason.
-const MOST: usize = 1_000;
-
-/// One change.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Change {
-    time: String,
-    who: String,
-    proof: &'static str,
-    from: Option<String>,
-    action: &'static str,
-    method: String,
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    index: Option<String>,
-    /// The body, without what may be secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    request: Option<Value>,
-    status: u16,
-    outcome: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-    millis: u64,
-}
-
-impl Change {
-    pub(super) fn new(
-        who: &Principal,
-        from: Option<SocketAddr>,
-        need: &Need,
-        method: &Method,
-        path: &str,
-    ) -> Change {
-        Change {
-            time: Timestamp::now().to_string(),
-            who: cut(&who.name),
-            proof: who.proof.as_str(),
-            from: from.map(|address| address.to_string()),
-            action: need.action,
-            method: method.to_string(),
-            path: cut(path),
-            index: need.index.as_deref().map(cut),
-            request: None,
-            status: 0,
-            outcome: "",
-            error: None,
-            millis: 0,
-        }
-    }
-
-    /// What the body asks for.
-    pub(super) fn asked(&mut self, body: &[u8]) {
-        let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
-            return;
-        };
-        hide_secrets(&mut value);
-        let text = value.to_string();
-        self.request = Some(if text.chars().nth(MOST).is_some() {
-            Value::String(cut(&text))
-        } else {
-            value
-        });
-    }
-
-    pub(super) fn ended(mut self, status: StatusCode, reason: Option<&str>, took: Duration) -> Change {
-        self.status = status.as_u16();
-        self.outcome = match status.as_u16() {
-            200..400 => "done",
-            401 | 403 => "denied",
-            400..500 => "refused",
-            _ => "failed",
-        };
-        self.error = reason.map(cut);
-        self.millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        self
-    }
-}
-
-/// At most [`MOST`] characters of a text.
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
-/// Nothing that the calls take is secret; but what is passed on to the target might be, and a caller may be mistaken.
-fn hide_secrets(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                let name = name.to_ascii_lowercase();
-                let secret = [
-                    "password",
-                    "secret",
-                    "token",
-                    "credential",
-                    "key",
-                    "authorization",
-                ];
-                if secret.iter().any(|word| name.contains(word)) {
-                    *value = Value::String("…".to_owned());
-                } else {
-                    hide_secrets(value);
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(hide_secrets),
-        _ => {}
-    }
-}
 
 /// Where changes are recorded.
 pub(super) struct Audit(Option<Mutex<Book>>);
-
-struct Book {
-    path: PathBuf,
-    file: File,
-    /// Changes that have begun and whose lines are not written yet.
-    begun: u64,
-    /// Lines that could not be written.
-    missed: Vec<String>,
-}
 
 impl Audit {
     /// No file.
@@ -161,13 +31,7 @@ impl Audit {
         let Some(path) = path else {
             return Ok(Audit::in_log());
         };
-        let file = open(&path)?;
-        Ok(Audit(Some(Mutex::new(Book {
-            path,
-            file,
-            begun: 0,
-            missed: Vec::new(),
-        }))))
+        Ok(Audit(Some(Mutex::new(Book::open(path)?))))
     }
 
     /// Makes sure that a change that begins now can be recorded.
@@ -216,70 +80,22 @@ impl Audit {
     }
 }
 
-fn open(path: &PathBuf) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::other("it is not an ordinary file"))
-    }
-}
-
-impl Book {
-    fn prepare(&mut self) -> io::Result<()> {
-        self.follow()?;
-        while let Some(line) = self.missed.first() {
-            append(&mut self.file, line)?;
-            self.missed.remove(0);
-        }
-        let room = LINE * (self.begun + 1);
-        let length = self.file.metadata()?.len();
-        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, length, room) {
-            // A file system that cannot keep room free: the write itself will tell.
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                self.begun += 1;
-                Ok(())
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn write(&mut self, line: String) -> io::Result<()> {
-        self.begun = self.begun.saturating_sub(1);
-        let written = self.follow().and_then(|()| append(&mut self.file, &line));
-        if written.is_err() {
-            self.missed.push(line);
-        }
-        written
-    }
-
-    /// Opens the file anew if another stands in its place, or none.
-    fn follow(&mut self) -> io::Result<()> {
-        let open_one = self.file.metadata()?;
-        let same = std::fs::metadata(&self.path)
-            .is_ok_and(|there| (there.dev(), there.ino()) == (open_one.dev(), open_one.ino()));
-        if !same {
-            self.file = open(&self.path)?;
-        }
-        Ok(())
-    }
-}
-
-fn append(file: &mut File, line: &str) -> io::Result<()> {
-    file.write_all(line.as_bytes())?;
-    file.sync_data()
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::fs::File;
+    use std::os::unix::fs::MetadataExt;
+    use std::time::Duration;
 
+    use axum::http::{Method, StatusCode};
+    use jiff::Timestamp;
+    use serde_json::{Value, json};
+
+    use super::book::{LINE, open};
+    use super::change::cut;
     use super::*;
+    use crate::access::Principal;
     use crate::access::Proof;
+    use crate::access::needs::Need;
     use crate::access::role::Rights;
 
     fn change() -> Change {

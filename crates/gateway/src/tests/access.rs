@@ -72,7 +72,7 @@ async fn send(
 }
 
 async fn answered(bench: &Bench, request: Request<Body>) -> (u16, Value, String) {
-    let response = bench.router.clone().oneshot(request).await.unwrap();
+    let response = bench.answer(request).await;
     let status = response.status().as_u16();
     let scheme = response.headers().get(header::WWW_AUTHENTICATE);
     let scheme = scheme.map_or_else(String::new, |value| value.to_str().unwrap().to_owned());
@@ -292,6 +292,10 @@ async fn secured() -> (TargetSecurity, Arc<Mutex<Vec<String>>>) {
         };
         if shown == basic("testuser", "t") {
             known("testuser", "cross_cluster_replication_follower_full_access")
+        } else if shown == "ApiKey a2V5" {
+            known("automation", "cross_cluster_replication_follower_full_access")
+        } else if shown == "Bearer dG9rZW4=" {
+            known("dashboards", "readall_and_monitor")
         } else if shown == basic("other", "o") {
             known("other", "some_role")
         } else {
@@ -343,6 +347,31 @@ async fn the_target_is_asked_who_somebody_is_once_in_a_while() {
     );
     assert_eq!(send(&bench, "PUT", START, BODY, &[]).await.0, 401);
     assert_eq!(bench.notes().len(), 3);
+}
+
+#[tokio::test]
+async fn api_keys_and_tokens_are_shown_to_the_target_as_they_came() {
+    let (target, asked) = secured().await;
+    let config = access(Authority::Target(target), Vec::new(), Users::default());
+    let bench = Bench::with(None, Access::new(config).unwrap());
+    for (shown, look, operate) in [
+        ("ApiKey a2V5", 200, 200),
+        ("Bearer dG9rZW4=", 200, 403),
+        ("ApiKey bm9uZQ==", 401, 401),
+        ("Bearer ", 401, 401),
+        ("Negotiate x", 401, 401),
+    ] {
+        let headers = [("authorization", shown)];
+        let (status, ..) = send(&bench, "GET", "/_slipstream/v1/indices", "", &headers).await;
+        assert_eq!(status, look, "{shown}");
+        let (status, ..) = send(&bench, "PUT", START, BODY, &headers).await;
+        assert_eq!(status, operate, "{shown}");
+        assert_eq!(
+            asked.lock().unwrap().drain(..).collect::<Vec<_>>(),
+            [shown.trim_end()]
+        );
+    }
+    assert_eq!(bench.notes().len(), 1);
 }
 
 #[tokio::test]

@@ -23,10 +23,11 @@ enum Badness {
     BadFlag,
     BadTime,
     BadQuery,
+    BadName,
     OtherMethod,
 }
 
-const ALL: [Badness; 16] = [
+const ALL: [Badness; 17] = [
     Badness::NoBody,
     Badness::NotJson,
     Badness::Truncated,
@@ -42,6 +43,7 @@ const ALL: [Badness; 16] = [
     Badness::BadFlag,
     Badness::BadTime,
     Badness::BadQuery,
+    Badness::BadName,
     Badness::OtherMethod,
 ];
 
@@ -75,6 +77,9 @@ fn expected(badness: Badness, method: &str, path: &str) -> Option<(Vec<u16>, &'s
         Badness::BadFlag => own.then_some((vec![400], "only [true] or [false] are allowed")),
         Badness::BadTime => own.then_some((vec![400], "as a time value")),
         Badness::BadQuery => own.then_some((vec![400], "")),
+        Badness::BadName => path
+            .contains('{')
+            .then_some((vec![400], "is not URL-encoded UTF-8")),
         Badness::OtherMethod => Some((vec![400, 403, 404, 405], "")),
     }
 }
@@ -113,7 +118,17 @@ fn request(badness: Badness, method: &str, path: &str) -> Request<Body> {
         _ if method == "GET" => Vec::new(),
         _ => b"{}".to_vec(),
     };
-    let path = path.replace("{index}", "f1").replace("{task}", "agent:7");
+    let path = match badness {
+        Badness::BadName => {
+            let bad = |name: &str| path.replace(name, "f%ff");
+            ["{index}", "{task}", "{file}"]
+                .into_iter()
+                .map(bad)
+                .find(|replaced| replaced != path)
+        }
+        _ => None,
+    }
+    .unwrap_or_else(|| path.replace("{index}", "f1").replace("{task}", "agent:7"));
     Request::builder()
         .method(method.as_str())
         .uri(format!("{path}{query}"))

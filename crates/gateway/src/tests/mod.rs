@@ -224,7 +224,14 @@ impl Control for Fake {
     }
 
     fn status(&self, index: &IndexName) -> Option<IndexStatus> {
-        (index.as_str() == "f1").then(|| following(self.phase))
+        // What a start of these comes to.
+        match index.as_str() {
+            "f1" => Some(following(self.phase)),
+            "copied" => Some(following(Phase::Syncing)),
+            "copies-on" => Some(following(Phase::Bootstrapping)),
+            "fails" => Some(following(Phase::Failed)),
+            _ => None,
+        }
     }
 
     fn list(&self) -> Vec<IndexStatus> {
@@ -327,8 +334,16 @@ impl Bench {
         }
     }
 
-    async fn raw(&self, request: Request<Body>) -> (StatusCode, String) {
+    /// Sends a request; whatever comes must stand in the OpenAPI document.
+    async fn answer(&self, request: Request<Body>) -> Response {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
+        openapi::knows(&method, &path, response.status());
+        response
+    }
+
+    async fn raw(&self, request: Request<Body>) -> (StatusCode, String) {
+        let response = self.answer(request).await;
         let status = response.status();
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
@@ -372,6 +387,7 @@ mod access;
 mod bulk_calls;
 mod fidelity;
 mod mistakes;
+mod openapi;
 mod passing;
 mod surface;
 

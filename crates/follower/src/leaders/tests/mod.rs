@@ -258,7 +258,7 @@ async fn an_operator_sees_which_agents_can_be_used_why_others_cannot_and_whose_c
     );
     let certificate = after.agents[0].certificate.as_ref().unwrap();
     assert_eq!(certificate.names, ["127.0.0.1"]);
-    assert!(certificate.expires_at_millis > crate::agent::now_millis());
+    assert!(certificate.expires_at_millis > slipstream_model::moment::now_millis());
 
     two.change(|manner| manner.health = Health::Good);
     let hellos = one.hellos();
