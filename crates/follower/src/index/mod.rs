@@ -22,5 +22,6 @@ pub(crate) use describe::{check, describe};
 pub(crate) use handle::{Command, IndexHandle};
 pub(crate) use metadata::MetadataSync;
 pub(crate) use restore::Throttle;
+pub use restore::{FileServer, NoWay, check_folder};
 pub(crate) use sightings::Sightings;
 pub(crate) use task::{IndexTask, TaskContext};

@@ -8,13 +8,15 @@
 //! found gone like any other.
 //!
 //! Whatever happens in the middle, [`Restoring::clear`] leaves nothing of it, on the target or on disk, and an attempt begins anew. What
-//! cannot be done this way is done by documents; [`choice`] says which, and why.
+//! cannot be done this way is done by documents; [`choice`] says which, and why. [`way`] is how the files get to the target.
 
 mod choice;
 mod fetch;
 mod known;
 mod progress;
+mod serve;
 mod throttle;
+mod way;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -39,7 +41,10 @@ use crate::lock;
 
 pub(super) use choice::{Choice, choose};
 pub(crate) use progress::{Progress, Stage};
+pub use serve::FileServer;
 pub(crate) use throttle::Throttle;
+pub(super) use way::Way;
+pub use way::{NoWay, check_folder};
 
 /// The leader agent says that it is there every five seconds.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -71,7 +76,7 @@ pub(super) enum RestoreError {
     #[error("the leader agent was silent for {SILENCE:?}")]
     Silent,
     /// A file could not be written here.
-    #[error("cannot write {path}: the folder that snapshot_path names must be writable for this agent")]
+    #[error("cannot write {path}: this agent must be able to write the folder of its snapshots")]
     File {
         /// The file.
         path: PathBuf,
@@ -87,7 +92,7 @@ pub(super) enum RestoreError {
     Path(String),
     /// The folder is too small.
     #[error(
-        "the snapshot has {needed} bytes, and there are {free} free in the folder that snapshot_path names"
+        "the snapshot has {needed} bytes, and there are {free} free in the folder of this agent's snapshots"
     )]
     Full {
         /// What the files take.
@@ -122,6 +127,7 @@ pub(super) struct Restoring<'a> {
     /// The repository's name on the target, and its folder under the one that the operator gave.
     repository: String,
     folder: PathBuf,
+    way: Way,
     /// The index that was begun, in this life or an earlier one. A target that dies in the middle does not remember where it came
     /// from, so we do.
     begun: Mutex<Option<IndexUuid>>,
@@ -135,7 +141,7 @@ struct Taken {
 }
 
 impl<'a> Restoring<'a> {
-    /// The restore of an index into a target whose repositories may be under `folder`.
+    /// The restore of an index whose files go through `folder`.
     pub(super) fn new(
         context: &'a TaskContext,
         definition: &'a Definition,
@@ -147,6 +153,7 @@ impl<'a> Restoring<'a> {
             context,
             definition,
             folder: folder.join(&repository),
+            way: Way::through(context, folder),
             repository,
             begun: Mutex::new(definition.restored_index_uuid.clone()),
         }
@@ -171,7 +178,7 @@ impl<'a> Restoring<'a> {
         }
         progress.enter(Stage::Restore);
         let lifted = self.context.throttle.lift();
-        self.restore(&leader, &taken.snapshot.name, progress).await?;
+        self.restore(&leader, &taken.snapshot, progress).await?;
         drop(lifted);
         progress.enter(Stage::Map);
         let uuid = self.remember(&leader, &taken.snapshot).await?;
@@ -207,20 +214,18 @@ impl<'a> Restoring<'a> {
     async fn restore(
         &self,
         leader: &Description,
-        snapshot: &str,
+        snapshot: &v1::Snapshot,
         progress: &Progress,
     ) -> Result<(), RestoreError> {
         let (cluster, name) = (&self.context.cluster, &self.definition.follower_index);
-        cluster
-            .put_repository(&self.repository, &self.folder, true)
-            .await?;
+        let _registered = self.register(snapshot).await?;
         let wanted = while_following(&leader.settings, &self.definition.overrides);
         let mut settings: Settings = difference(&leader.settings, &wanted);
         settings.retain(|name, value| !value.is_null() && !FIXED.contains(&name.as_str()));
         cluster
             .begin_restore(&Restore {
                 repository: &self.repository,
-                snapshot,
+                snapshot: &snapshot.name,
                 index: &self.definition.leader_index,
                 name,
                 settings: &settings,
@@ -262,10 +267,15 @@ impl<'a> Restoring<'a> {
         Ok(crate::blocking(move || store.put_definition(&definition)).await?)
     }
 
+    /// The index that was begun, for the definition of a state that clears it up.
+    pub(super) fn begun(&self) -> Option<IndexUuid> {
+        lock(&self.begun).clone()
+    }
+
     /// Whether the target has an index of that name that this restore has made.
     async fn is_ours(&self) -> Result<bool, RestoreError> {
         let (cluster, index) = (&self.context.cluster, &self.definition.follower_index);
-        let begun = lock(&self.begun).clone();
+        let begun = self.begun();
         let state = cluster.index_state(index).await?;
         if state.is_some_and(|state| Some(state.uuid) == begun) {
             return Ok(true);
