@@ -5,6 +5,8 @@
 mod ending;
 #[path = "snapshot/served.rs"]
 mod served;
+#[path = "snapshot/trouble.rs"]
+mod trouble;
 #[path = "snapshot/world.rs"]
 mod world;
 
@@ -34,8 +36,22 @@ async fn opensearch_2_19_to_opensearch_2_19() {
     ended_in_the_middle(&mut world, 1002).await;
     stopped_in_the_middle(&world).await;
     what_is_the_leader_clusters_own_stays_there(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trouble_in_the_middle() {
+    let Some(mut world) = World::start(Release::OpenSearch2_19_1, Release::OpenSearch2_19_1).await else {
+        return;
+    };
     ending::a_stop_while_the_target_is_away(&mut world).await;
     ending::a_pause_while_the_target_is_away(&mut world).await;
+    trouble::a_target_that_dies_while_it_restores(&mut world).await;
+    trouble::a_leader_index_that_is_deleted(&world).await;
+    trouble::a_leader_index_that_is_closed(&world).await;
+    trouble::a_leader_index_that_is_force_merged(&world).await;
+    trouble::a_certificate_that_is_replaced(&world).await;
+    trouble::a_snapshot_of_somebody_else(&world).await;
+    trouble::a_setting_that_the_target_does_not_know(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -117,12 +117,10 @@ impl Repository {
         for name in wanted {
             self.add(&mut blobs, Path::new(&name))?;
         }
-        for folder in ["indices", "snapshot_shard_paths"] {
-            self.walk(&mut blobs, Path::new(folder), &|path| {
-                // Shard folders may lie elsewhere than under `indices/ID`, by the engine's release, but always under the id.
-                path.split('/').any(|part| part.contains(id.as_str()))
-            })?;
-        }
+        self.walk(&mut blobs, Path::new(""), &|path| {
+            // Shard folders need not lie under `indices/ID`: OpenSearch 3 puts a hash in front of that. But always under the id.
+            path.split('/').any(|part| part.contains(id.as_str()))
+        })?;
         Ok(blobs)
     }
 

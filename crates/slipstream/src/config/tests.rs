@@ -543,6 +543,7 @@ fn variables_are_checked_as_the_file_is_and_named() {
 
 #[test]
 fn files_are_served_to_this_host_or_over_tls() {
+    const TLS: &str = "cert_file = \"agent.pem\"\nkey_file = \"agent.key\"\n";
     let folder = Folder::new();
     let read = |lines: &str| folder.follower(&format!("{FOLLOWER}\n[snapshots]\n{lines}"), &[]);
     let url = |lines: &str| {
@@ -550,7 +551,6 @@ fn files_are_served_to_this_host_or_over_tls() {
         assert_eq!(served.spool, folder.path("spool"));
         (served.url(&served.address), served.is_open())
     };
-    const TLS: &str = "cert_file = \"agent.pem\"\nkey_file = \"agent.key\"\n";
     let spool = "spool = \"spool\"\n";
     assert!(folder.follower(FOLLOWER, &[]).unwrap().snapshots.is_none());
     assert_eq!(
