@@ -1,10 +1,16 @@
 //! Indices that begin with the leader's files, on real servers: exact under writes, through crashes of both agents and both clusters, and
 //! with nothing left behind anywhere.
 
+#[path = "snapshot/ending.rs"]
+mod ending;
 #[path = "snapshot/map.rs"]
 mod map;
+#[path = "snapshot/served.rs"]
+mod served;
 #[path = "snapshot/transfer.rs"]
 mod transfer;
+#[path = "snapshot/trouble.rs"]
+mod trouble;
 #[path = "snapshot/world.rs"]
 mod world;
 
@@ -12,7 +18,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use slipstream_testkit::client::eventually;
-use slipstream_testkit::servers::Release;
+use slipstream_testkit::servers::{Release, ServerConfig};
 use slipstream_tests::agents::LONG;
 use tokio::time::sleep;
 
@@ -25,18 +31,61 @@ async fn opensearch_2_19_to_opensearch_2_19() {
     let Some(mut world) = World::start(Release::OpenSearch2_19_1, Release::OpenSearch2_19_1).await else {
         return;
     };
-    under_writes(&world, 1001).await;
+    under_writes(
+        &world,
+        1001,
+        "files: a snapshot of the leader's, through the folder ",
+    )
+    .await;
     ended_in_the_middle(&mut world, 1002).await;
     stopped_in_the_middle(&world).await;
     what_is_the_leader_clusters_own_stays_there(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn opensearch_2_19_to_opensearch_3_6() {
-    let Some(world) = World::start(Release::OpenSearch2_19_1, Release::OpenSearch3_6_0).await else {
+async fn trouble_in_the_middle() {
+    let Some(mut world) = World::start(Release::OpenSearch2_19_1, Release::OpenSearch2_19_1).await else {
         return;
     };
-    under_writes(&world, 1003).await;
+    ending::a_stop_while_the_target_is_away(&mut world).await;
+    ending::a_pause_while_the_target_is_away(&mut world).await;
+    trouble::a_target_that_dies_while_it_restores(&mut world).await;
+    trouble::a_leader_index_that_is_deleted(&world).await;
+    trouble::a_leader_index_that_is_closed(&world).await;
+    trouble::a_leader_index_that_is_force_merged(&world).await;
+    trouble::a_certificate_that_is_replaced(&world).await;
+    trouble::a_snapshot_of_somebody_else(&world).await;
+    trouble::a_setting_that_the_target_does_not_know(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opensearch_2_19_to_opensearch_3_6() {
+    let leader = (Release::OpenSearch2_19_1, ServerConfig::named("leader"));
+    let Some(mut world) = World::configured(leader, served::reader("target")).await else {
+        return;
+    };
+    under_writes(
+        &world,
+        1003,
+        "files: a snapshot of the leader's, through the folder ",
+    )
+    .await;
+    served::a_url_that_the_target_does_not_allow(&mut world).await;
+    served::what_the_target_reads_from_the_agent(&mut world, 1006).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opensearch_3_6_to_opensearch_3_6() {
+    let Some(world) = World::start(Release::OpenSearch3_6_0, Release::OpenSearch3_6_0).await else {
+        return;
+    };
+    under_writes(
+        &world,
+        1007,
+        "files: a snapshot of the leader's, through the folder ",
+    )
+    .await;
+    served::the_operator_decides(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +93,12 @@ async fn elasticsearch_7_10_to_opensearch_2_19() {
     let Some(mut world) = World::start(Release::Elasticsearch7_10_2, Release::OpenSearch2_19_1).await else {
         return;
     };
-    under_writes(&world, 1004).await;
+    under_writes(
+        &world,
+        1004,
+        "files: a snapshot of the leader's, through the folder ",
+    )
+    .await;
     clusters_that_die_in_the_middle(&mut world, 1005).await;
 }
 
@@ -80,7 +134,7 @@ async fn a_folder_that_the_cluster_may_not_use() {
 }
 
 /// Every kind of write goes on while the snapshot is taken, copied and restored, and afterwards.
-async fn under_writes(world: &World, seed: u64) {
+async fn under_writes(world: &World, seed: u64, words: &str) {
     let names = ["first", "second", "third"];
     let workload = world.workload(seed, &names);
     workload.create_indices(&world.source()).await;
@@ -88,7 +142,7 @@ async fn under_writes(world: &World, seed: u64) {
     for name in names {
         sleep(Duration::from_millis(1_500)).await;
         world.follow(name).await;
-        world.begun_with(name, "files: ").await;
+        world.begun_with(name, words).await;
     }
     sleep(Duration::from_secs(2)).await;
     let summary = writers.stop().await;
@@ -99,6 +153,11 @@ async fn under_writes(world: &World, seed: u64) {
     world.nothing_is_left().await;
     for name in names {
         world.agents.command(&copy(name), "_stop").await;
+        // Another run begins with nothing.
+        for (server, index) in [(world.target(), copy(name)), (world.source(), name.to_owned())] {
+            let (status, answer) = server.delete(&format!("/{index}")).await;
+            assert_eq!(status, 200, "{answer}");
+        }
     }
 }
 

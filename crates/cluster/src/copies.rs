@@ -169,7 +169,7 @@ impl Cluster {
 
 /// A setting that engines print as a text or as a list of them.
 #[derive(Default)]
-struct OneOrMany(Vec<String>);
+pub(crate) struct OneOrMany(pub(crate) Vec<String>);
 
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {

@@ -70,6 +70,7 @@ impl Agent {
             lanes_per_shard: config.lanes_per_shard.max(1),
             refresh_millis: config.refresh_millis,
             snapshot_path: config.snapshot_path.clone(),
+            file_server: config.file_server.clone(),
             snapshot_from_bytes: config.snapshot_from_bytes,
             throttle: Throttle::new(config.restore_mb_per_s),
             transfers,
@@ -82,7 +83,7 @@ impl Agent {
             starting: Mutex::default(),
             tasks: TaskTracker::new(),
         };
-        if agent.context.snapshot_path.is_some() {
+        if agent.context.snapshot_path.is_some() || agent.context.file_server.is_some() {
             let TaskContext {
                 throttle,
                 cluster,
@@ -161,6 +162,7 @@ impl Agent {
             restoring: None,
             restored_index_uuid: None,
             begun_with: None,
+            bootstrap: request.bootstrap,
             phase: Phase::Init,
             resume_phase: Phase::Bootstrapping,
             reason: Reason::new(Reason::USER),

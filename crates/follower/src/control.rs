@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use slipstream_model::settings::Settings;
-use slipstream_model::{IndexName, Pattern, Phase, Reason};
+use slipstream_model::{Bootstrap, IndexName, Pattern, Phase, Reason};
 use thiserror::Error;
 
 /// A request to follow an index.
@@ -21,6 +21,8 @@ pub struct StartRequest {
     pub leader_index: IndexName,
     /// Index settings that differ from the leader's on purpose; flat, with `index.` prefix.
     pub overrides: Settings,
+    /// What it begins with; `None` leaves that to the agent.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// What a comparison of an index with its leader's has found.

@@ -44,6 +44,7 @@ pub use control::{
     ManyOperation, ManyRequest, ManyStatus, RepairStatus, RuleRequest, RuleStatus, ShardStatus, StartRequest,
     VerifyOutcome, VerifyStatus,
 };
+pub use index::{FileServer, NoWay, check_folder};
 pub use overview::{
     AgentStatus, CertificateStatus, ClusterStatus, LagHistory, LeaderStatus, Surroundings, TargetStatus,
     Trend,
@@ -58,8 +59,10 @@ pub struct FollowerConfig {
     pub lanes_per_shard: usize,
     /// Ask leaders for a refresh this often when there is something new, in milliseconds; 0 follows the leader's rhythm.
     pub refresh_millis: u32,
-    /// A folder under the target's `path.repo` that this agent can write; without one indices never begin with their files.
+    /// A folder under the target's `path.repo` that this agent can write, for indices that begin with their files.
     pub snapshot_path: Option<PathBuf>,
+    /// Serves those files where there is no such folder. Whoever makes it has it serve. Without both, indices never begin with files.
+    pub file_server: Option<FileServer>,
     /// The size of an index, in bytes, from which on it begins with its files where it can.
     pub snapshot_from_bytes: u64,
     /// Bytes a second of the leader's files that may come, over all indices; 0 for no limit. A setting can change it.

@@ -203,6 +203,7 @@ async fn apply(agent: &Agent, operation: &ManyOperation, index: &IndexName) -> R
                 leader_alias: leader_alias.clone(),
                 leader_index: index.clone(),
                 overrides: Settings::new(),
+                bootstrap: None,
             };
             start_unless_following(agent, request).await
         }

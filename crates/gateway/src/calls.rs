@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use slipstream_follower::{ControlError, StartRequest};
 use slipstream_model::settings::Settings;
-use slipstream_model::{IndexName, Phase};
+use slipstream_model::{Bootstrap, IndexName, Phase};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -173,6 +173,7 @@ fn start_request(follower: String, mut body: Object, words: Words) -> Result<Sta
     let (leader_alias, leader_index) = leader(&mut body, words, &mut faults)?;
     check_roles(&mut body, &mut faults)?;
     let overrides = body.object("settings")?;
+    let bootstrap = bootstrap(&mut body, &mut faults)?;
     body.finish()?;
     for name in [Some(follower.as_str()), leader_index.as_deref()]
         .into_iter()
@@ -191,7 +192,20 @@ fn start_request(follower: String, mut body: Object, words: Words) -> Result<Sta
         overrides: overrides
             .as_ref()
             .map_or(Ok(Settings::new()), settings::overrides)?,
+        bootstrap,
     })
+}
+
+/// Takes `bootstrap`, a field of our own: what the index begins with, where the agent is not to choose.
+fn bootstrap(body: &mut Object, faults: &mut Vec<String>) -> Result<Option<Bootstrap>, ApiError> {
+    let Some(word) = body.text("bootstrap")? else {
+        return Ok(None);
+    };
+    let known = Bootstrap::parse(&word);
+    if known.is_none() {
+        faults.push(format!("Unknown bootstrap [{word}]: give [files] or [documents]"));
+    }
+    Ok(known)
 }
 
 /// Takes `use_roles`, which has no part in what agents may do: their certificates have. Both roles or none, as there.
@@ -310,6 +324,19 @@ mod tests {
     }
 
     #[test]
+    fn what_an_index_begins_with_can_be_asked_for() {
+        for (word, wanted) in [
+            ("", None),
+            (r#","bootstrap":null"#, None),
+            (r#","bootstrap":"files""#, Some(Bootstrap::Files)),
+            (r#","bootstrap":"documents""#, Some(Bootstrap::Documents)),
+        ] {
+            let body = format!(r#"{{"leader_alias":"l","leader_index":"i"{word}}}"#);
+            assert_eq!(start("f", &body, LEADER).unwrap().bootstrap, wanted, "{body}");
+        }
+    }
+
+    #[test]
     fn an_update_takes_settings_in_either_place() {
         let read = |body: &str| update_request(Object::parse(body.as_bytes(), "P")?);
         for body in [
@@ -356,6 +383,12 @@ mod tests {
                 r#"{"leader_alias":"l","leader_index":"i","use_roles":{"leader_cluster_role":"a"}}"#,
                 LEADER,
                 "Validation Failed: 1: Need roles for leader_cluster_role and follower_cluster_role;",
+            ),
+            (
+                "f",
+                r#"{"leader_alias":"l","leader_index":"i","bootstrap":"file"}"#,
+                LEADER,
+                "Validation Failed: 1: Unknown bootstrap [file]: give [files] or [documents];",
             ),
             (
                 "f",

@@ -2,13 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
-use futures::{Stream, StreamExt};
-use slipstream_wire::accept::{self, Connection};
+use slipstream_wire::accept::{Callers, Connection};
 use slipstream_wire::identity;
 use slipstream_wire::tls::HttpsTls;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,12 +18,7 @@ use crate::access::Peer;
 /// A listener of either kind.
 pub(crate) struct Door {
     address: SocketAddr,
-    way: Way,
-}
-
-enum Way {
-    Plain(TcpListener),
-    Tls(Pin<Box<dyn Stream<Item = (Connection, SocketAddr)> + Send>>),
+    callers: Callers,
 }
 
 impl Door {
@@ -36,11 +29,8 @@ impl Door {
         shutdown: CancellationToken,
     ) -> io::Result<Door> {
         let address = listener.local_addr()?;
-        let way = match tls {
-            None => Way::Plain(listener),
-            Some(tls) => Way::Tls(Box::pin(accept::https(listener, tls, shutdown))),
-        };
-        Ok(Door { address, way })
+        let callers = Callers::new(listener, tls, shutdown);
+        Ok(Door { address, callers })
     }
 }
 
@@ -49,17 +39,7 @@ impl Listener for Door {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        match &mut self.way {
-            Way::Plain(listener) => {
-                let (stream, peer) = Listener::accept(listener).await;
-                (Either::Left(stream), peer)
-            }
-            Way::Tls(connections) => match connections.next().await {
-                Some((stream, peer)) => (Either::Right(stream), peer),
-                // The end: the server is told by the same token.
-                None => std::future::pending().await,
-            },
-        }
+        self.callers.next().await
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -54,6 +54,9 @@ pub(crate) struct Answer {
     syncing_details: Option<SyncingDetails>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shard_replication_details: Option<Vec<ShardDetails>>,
+    /// Ours: files or documents, and why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begun_with: Option<String>,
     /// Ours: what keeps it from moving although it would move.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting_for: Option<String>,
@@ -133,6 +136,7 @@ pub(crate) fn answer(status: &IndexStatus, verbose: bool, now_millis: u64) -> An
                 .map(|shard| shard_details(shard, status, now_millis))
                 .collect()
         }),
+        begun_with: status.begun_with.clone(),
         waiting_for: status.waiting_for.clone(),
         warnings: status.warnings.clone(),
     }

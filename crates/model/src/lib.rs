@@ -3,6 +3,7 @@
 //! Nothing here does IO, waits, or knows who uses it: what a sequence number is, what a checkpoint promises, which
 //! shard a document belongs to, how holes in a sequence are accounted for, and which index settings travel.
 
+pub mod bootstrap;
 pub mod census;
 pub mod event;
 pub mod ident;
@@ -17,6 +18,7 @@ pub mod size;
 pub mod state;
 pub mod words;
 
+pub use bootstrap::Bootstrap;
 pub use census::{Buckets, Census, CensusVerdict};
 pub use ident::{ClusterUuid, HistoryUuid, IndexName, IndexUuid, ShardId, ShardKey};
 pub use op::{Change, DocRef, Op};

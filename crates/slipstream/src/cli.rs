@@ -184,6 +184,9 @@ pub(crate) struct StartArgs {
     /// The index of the leader
     #[arg(long, value_name = "NAME")]
     pub(crate) leader_index: String,
+    /// What the index begins with, instead of what the agent finds faster: the leader's files, or its documents
+    #[arg(long, value_name = "HOW", value_parser = ["files", "documents"])]
+    pub(crate) bootstrap: Option<String>,
     /// Wait until the leader's contents have been copied
     #[arg(long)]
     pub(crate) wait: bool,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use slipstream_model::settings::Settings;
 use slipstream_model::{
-    Checkpoint, ClusterUuid, DurableCheckpoint, HistoryUuid, IndexName, IndexUuid, Pattern, Phase,
+    Bootstrap, Checkpoint, ClusterUuid, DurableCheckpoint, HistoryUuid, IndexName, IndexUuid, Pattern, Phase,
     PrimaryTerm, Reason,
 };
 
@@ -65,7 +65,7 @@ pub struct Definition {
     /// The follower index's identity, once it is created.
     #[serde(default)]
     pub follower_index_uuid: Option<IndexUuid>,
-    /// While it begins with the leader's files: the folder that they go through.
+    /// While it begins with the leader's files, and until what that left is cleared up: the folder that they go through.
     #[serde(default)]
     pub restoring: Option<PathBuf>,
     /// The index that is being made that way, once the target has begun to.
@@ -74,6 +74,9 @@ pub struct Definition {
     /// What it began with, files or documents, and why, in words.
     #[serde(default)]
     pub begun_with: Option<String>,
+    /// What the operator wants it to begin with; `None` leaves that to the agent.
+    #[serde(default)]
+    pub bootstrap: Option<Bootstrap>,
     /// Where the replication stands.
     pub phase: Phase,
     /// The phase that `PAUSED` goes back to.

@@ -32,6 +32,7 @@ fn definition(name: &str) -> Definition {
         restoring: None,
         restored_index_uuid: None,
         begun_with: None,
+        bootstrap: None,
         phase: Phase::Paused,
         resume_phase: Phase::Bootstrapping,
         reason: Reason::new("the leader index was closed"),

@@ -1,5 +1,5 @@
 //! The server's side of a connection: only peers that finished a TLS handshake get past this module. [`incoming`] is for
-//! follower agents, [`https`] for the callers of a gateway.
+//! follower agents, [`Callers`] for those of an HTTP server.
 //!
 //! Handshakes run beside each other, a bounded number of them and each against a deadline, so a peer that stays silent
 //! delays nobody. Every refused peer is logged once, with its address and the reason in words, because the peer itself
@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tracing::{Span, debug, error, warn};
@@ -77,12 +79,50 @@ pub fn incoming(
 }
 
 /// Connections of HTTPS callers, with or without a certificate of theirs; otherwise as [`incoming`].
-pub fn https(
+fn https(
     listener: TcpListener,
     tls: HttpsTls,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = (Connection, SocketAddr)> {
     connections(listener, move || tls.config(), words::https_refusal, shutdown)
+}
+
+/// Callers of a server that speaks HTTP, over TLS or not.
+pub enum Callers {
+    /// In the clear.
+    Plain(TcpListener),
+    /// Past a handshake.
+    Tls(Pin<Box<dyn Stream<Item = (Connection, SocketAddr)> + Send>>),
+}
+
+impl Callers {
+    /// Takes callers in until `shutdown`.
+    pub fn new(listener: TcpListener, tls: Option<HttpsTls>, shutdown: CancellationToken) -> Callers {
+        match tls {
+            None => Callers::Plain(listener),
+            Some(tls) => Callers::Tls(Box::pin(https(listener, tls, shutdown))),
+        }
+    }
+
+    /// The next one. Whoever stops waiting misses nobody.
+    pub async fn next(&mut self) -> (Either<TcpStream, Connection>, SocketAddr) {
+        match self {
+            Callers::Plain(listener) => loop {
+                match listener.accept().await {
+                    Ok((stream, peer)) => return (Either::Left(stream), peer),
+                    Err(error) => {
+                        error!(%error, "cannot accept a connection, check the limit of open files");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+            },
+            Callers::Tls(connections) => match connections.next().await {
+                Some((stream, peer)) => (Either::Right(stream), peer),
+                // The end: the server is told by the same token.
+                None => std::future::pending().await,
+            },
+        }
+    }
 }
 
 fn connections(

@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::proxy::Proxy;
-use slipstream_testkit::servers::{Release, Server};
+use slipstream_testkit::servers::{Release, Server, ServerConfig};
 use slipstream_testkit::workload::{StormIndex, Workload};
-use slipstream_tests::agents::{Agents, LONG, Options};
+use slipstream_tests::agents::{ALIAS, Agents, LONG, Options, binary};
 use slipstream_tests::real::{Pair, wait_until_equal};
 
 /// Everything that a test needs.
@@ -33,6 +35,16 @@ impl World {
         let pair = Pair::start(release, release).await?;
         let folder = pair.leader.repo_path();
         Some(World::of(pair, &folder, "translog = \"off\"\n").await)
+    }
+
+    /// The same, with servers configured by the caller.
+    pub(crate) async fn configured(
+        leader: (Release, ServerConfig),
+        target: (Release, ServerConfig),
+    ) -> Option<World> {
+        let pair = Pair::configured(leader, target).await?;
+        let folder = pair.leader.repo_path();
+        Some(World::of(pair, &folder).await)
     }
 
     /// The leader agent's folder is none that its cluster may use.
@@ -62,6 +74,26 @@ impl World {
             link,
             agents,
         }
+    }
+
+    /// Gives the follower agent another folder of the target's, and further sections, in a new life.
+    pub(crate) async fn configure(&mut self, folder: &str, sections: &str) {
+        let file = self.agents.follower.config();
+        let text = std::fs::read_to_string(file).expect("its configuration");
+        let kept = text.split("[snapshots]").next().unwrap_or_default();
+        let lines = kept.lines().map(|line| match line.split_once(" = ") {
+            Some(("snapshot_path", _)) => format!("snapshot_path = {folder:?}\n"),
+            _ => format!("{line}\n"),
+        });
+        std::fs::write(file, lines.collect::<String>() + sections).expect("its configuration");
+        self.agents.restart_follower(Duration::ZERO).await;
+    }
+
+    /// `_start` that says what to begin with, whatever comes.
+    pub(crate) async fn start_with(&self, follower: &str, leader: &str, how: &str) -> (u16, Value) {
+        let body = json!({ "leader_alias": ALIAS, "leader_index": leader, "bootstrap": how });
+        let path = format!("/_plugins/_replication/{follower}/_start");
+        self.agents.gateway.put(&path, &body).await
     }
 
     pub(crate) fn source(&self) -> Es {
@@ -159,6 +191,20 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// What `slipstream doctor` finds, told by the follower agent's file.
+pub(crate) async fn doctor(world: &World) -> String {
+    let config = world.agents.follower.config().to_owned();
+    let run = move || {
+        Command::new(binary())
+            .arg("doctor")
+            .arg("--config")
+            .arg(config)
+            .output()
+    };
+    let ran = tokio::task::spawn_blocking(run).await.expect("a task");
+    String::from_utf8_lossy(&ran.expect("it runs").stdout).into_owned()
 }
 
 /// The follower index's name.

@@ -269,6 +269,7 @@ impl RuleTask {
                     leader_alias: rule.leader_alias.clone(),
                     leader_index: name.clone(),
                     overrides: rule.overrides.clone(),
+                    bootstrap: None,
                 }
             };
             let (agent, starts) = (Arc::clone(&self.agent), Arc::clone(&self.starts));

@@ -24,7 +24,7 @@ use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
 use super::opened::opened;
 use super::prepare::{PrepareError, prepare};
-use super::restore::{Choice, Throttle, Transfers, choose};
+use super::restore::{Choice, FileServer, Throttle, Transfers, Way, choose};
 use super::sightings::Sightings;
 use crate::apply::{Gate, LaneContext};
 use crate::backoff::Backoff;
@@ -50,6 +50,7 @@ pub(crate) struct TaskContext {
     pub(crate) lanes_per_shard: usize,
     pub(crate) refresh_millis: u32,
     pub(crate) snapshot_path: Option<PathBuf>,
+    pub(crate) file_server: Option<FileServer>,
     pub(crate) snapshot_from_bytes: u64,
     pub(crate) throttle: Throttle,
     /// What indices that begin with files share.
@@ -85,8 +86,8 @@ pub(super) enum Next {
 enum Made {
     /// The follower index, empty, like the leader's as it was then; and why it gets documents.
     Index(Description, IndexUuid, String),
-    /// The decision to begin with files, by way of this folder.
-    Restoring(Description, PathBuf),
+    /// The decision to begin with files, on this way.
+    Restoring(Description, Way),
 }
 
 /// Whose word a transition is.
@@ -141,8 +142,9 @@ impl IndexTask {
         let name = self.definition.follower_index.clone();
         loop {
             let next = match self.definition.phase {
-                Phase::Init => self.init().await,
                 Phase::Bootstrapping if self.definition.restoring.is_some() => self.restore().await,
+                _ if self.definition.restoring.is_some() => self.clear_up().await,
+                Phase::Init => self.init().await,
                 Phase::Bootstrapping | Phase::Syncing => self.follow().await,
                 Phase::Paused | Phase::Failed => self.hold().await,
                 Phase::Stopping => self.end().await,
@@ -237,10 +239,11 @@ impl IndexTask {
                             self.definition.leader_cluster_uuid = Some(leader.cluster);
                             self.definition.shards = leader.shards;
                         }
-                        Made::Restoring(leader, folder) => {
-                            self.definition.begun_with = Some("files: a snapshot of the leader's".to_owned());
+                        Made::Restoring(leader, way) => {
+                            self.definition.begun_with =
+                                Some(format!("files: a snapshot of the leader's, {way}"));
                             self.definition.shards = leader.shards;
-                            self.definition.restoring = Some(folder);
+                            self.definition.restoring = Some(way.folder().to_owned());
                         }
                     }
                     self.enter(Phase::Bootstrapping, self.definition.reason.clone(), By::Agent)
@@ -294,13 +297,13 @@ impl IndexTask {
 
     async fn make(&self) -> Result<Made, NotMade> {
         let leader = self.describe_leader().await.map_err(ControlError::from)?;
-        let (alias, index) = (&self.definition.leader_alias, &self.definition.leader_index);
-        check(index, &leader)?;
+        check(&self.definition.leader_index, &leader)?;
         let mut why = self.documents_because.clone();
         if why.is_none() {
-            match choose(&self.context, alias, index, &leader).await {
-                Choice::Files(folder) => return Ok(Made::Restoring(leader, folder)),
+            match choose(&self.context, &self.definition, &leader).await {
+                Choice::Files(way) => return Ok(Made::Restoring(leader, way)),
                 Choice::Documents(because) => why = Some(because),
+                Choice::Neither(error) => return Err(error.into()),
             }
         }
         let uuid = prepare(

@@ -53,7 +53,7 @@ fn following(phase: Phase) -> IndexStatus {
         reason: Reason::new(""),
         waiting_for: None,
         files: None,
-        begun_with: None,
+        begun_with: Some("documents: they were asked for".to_owned()),
         started_at_millis: 1,
         shards: vec![shard],
         warnings: Vec::new(),

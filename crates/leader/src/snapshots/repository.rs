@@ -17,8 +17,6 @@ use super::group::Blobs;
 const DATA: &str = "__";
 /// The file that says which `index-N` counts.
 const LATEST: &str = "index.latest";
-/// Where everything but the repository's own lists is.
-const FOLDERS: [&str; 2] = ["indices", "snapshot_shard_paths"];
 /// The list of a repository's contents is small, for few snapshots are in it at once.
 const INDEX_BYTES: u64 = 64 << 20;
 
@@ -189,10 +187,8 @@ impl Repository {
     }
 
     fn walk_all(&self, blobs: &mut Blobs, wanted: &dyn Fn(&str) -> bool) -> Result<(), RepositoryError> {
-        for folder in FOLDERS {
-            self.walk(blobs, Path::new(folder), wanted)?;
-        }
-        Ok(())
+        // Shard folders need not lie under `indices/ID`: OpenSearch 3 puts a hash in front of that.
+        self.walk(blobs, Path::new(""), wanted)
     }
 
     /// Bytes that are free where the folder is; `None` where that is not known.
@@ -242,7 +238,7 @@ impl Repository {
         let full = self.folder.join(folder);
         let entries = match fs::read_dir(&full) {
             Ok(entries) => entries,
-            // Not every release has every folder.
+            // Folders come and go while other snapshots are taken and removed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(unreadable(&full, error)),
         };

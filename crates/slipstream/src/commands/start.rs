@@ -19,7 +19,11 @@ const LOOK: Duration = Duration::from_millis(250);
 pub(crate) async fn run(args: &StartArgs, as_json: bool) -> Result<(), Failure> {
     let gateway = Gateway::at(&args.gateway)?;
     let index = args.follower_index.as_str();
-    let body = json!({"leader_alias": args.leader, "leader_index": args.leader_index});
+    let mut body = json!({"leader_alias": args.leader, "leader_index": args.leader_index});
+    if let Some(how) = &args.bootstrap {
+        // Not for an agent of an earlier release, which would refuse it.
+        body["bootstrap"] = json!(how);
+    }
     let answer = gateway
         .call(
             Method::PUT,

@@ -34,7 +34,7 @@ pub(crate) struct Gateway {
     pub(crate) audit_file: Option<PathBuf>,
 }
 
-/// Certificate files of the gateway that have been read and fit together.
+/// Certificate files of an HTTPS server that have been read and fit together.
 pub(crate) struct Https(pub(crate) HttpsIdentity);
 
 impl std::fmt::Debug for Https {
@@ -127,26 +127,35 @@ fn may_listen(gateway: &Gateway, place: &str) -> Result<(), ConfigError> {
 
 /// The gateway's TLS, and whether callers' certificates are looked at.
 fn https(section: &mut Section) -> Result<(Option<Https>, bool), ConfigError> {
-    let (cert, key) = (section.path("cert_file")?, section.path("key_file")?);
     let client_ca = section.path("client_ca_file")?;
-    let (cert, key) = match (cert, key, &client_ca) {
-        (Some(cert), Some(key), _) => (cert, key),
-        (None, None, None) => return Ok((None, false)),
-        (None, None, Some(given)) => {
-            return Err(given.wrong("certificates of callers need TLS: add `cert_file` and `key_file`"));
+    let ca = client_ca.as_ref().map(|given| given.value.clone());
+    match (server_tls(section, ca)?, client_ca) {
+        (None, Some(given)) => {
+            Err(given.wrong("certificates of callers need TLS: add `cert_file` and `key_file`"))
         }
-        (Some(given), None, _) | (None, Some(given), _) => {
+        (https, client_ca) => Ok((https, client_ca.is_some())),
+    }
+}
+
+/// The certificate that a server shows, if it speaks TLS; callers' are checked against `client_ca`.
+pub(super) fn server_tls(
+    section: &mut Section,
+    client_ca: Option<PathBuf>,
+) -> Result<Option<Https>, ConfigError> {
+    let (cert, key) = match (section.path("cert_file")?, section.path("key_file")?) {
+        (Some(cert), Some(key)) => (cert, key),
+        (None, None) => return Ok(None),
+        (Some(given), None) | (None, Some(given)) => {
             return Err(given.wrong("TLS needs both `cert_file` and `key_file`"));
         }
     };
-    let certificates = client_ca.is_some();
     let files = HttpsFiles {
         cert: cert.value,
         key: key.value,
-        client_ca: client_ca.map(|given| given.value),
+        client_ca,
     };
     let identity = HttpsIdentity::load(&files).map_err(|error| ConfigError::of(cert.place, &error))?;
-    Ok((Some(Https(identity)), certificates))
+    Ok(Some(Https(identity)))
 }
 
 fn read_users(given: &Given<Vec<u8>>) -> Result<Users, ConfigError> {

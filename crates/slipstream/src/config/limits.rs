@@ -34,6 +34,7 @@ pub(super) fn read(mut section: Section) -> Result<FollowerConfig, ConfigError> 
         lanes_per_shard: section.integer("lanes_per_shard", 1..=64, LANES)? as usize,
         refresh_millis: section.integer("refresh_ms", 0..=60_000, 0)? as u32,
         snapshot_path: None,
+        file_server: None,
         snapshot_from_bytes: section
             .integer("snapshot_from_mb", 0..=1_048_576, SNAPSHOT_FROM_MB)?
             .cast_unsigned()

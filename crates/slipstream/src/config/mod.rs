@@ -13,6 +13,7 @@ mod limits;
 mod listen;
 mod observe;
 mod section;
+mod snapshots;
 mod store;
 mod tls;
 
@@ -27,6 +28,7 @@ pub(crate) use cluster::Translog;
 pub(crate) use document::{ConfigError, Document};
 pub(crate) use gateway::{Auth, Gateway, is_loopback};
 pub(crate) use observe::Observe;
+pub(crate) use snapshots::Served;
 pub(crate) use store::StorePath;
 pub(crate) use tls::Certificates;
 
@@ -49,6 +51,7 @@ pub(crate) struct FollowerFile {
     pub(crate) cluster: ClusterConfig,
     pub(crate) store: StorePath,
     pub(crate) gateway: Gateway,
+    pub(crate) snapshots: Option<Served>,
     pub(crate) tls: Certificates,
     pub(crate) leaders: Leaders,
     pub(crate) limits: FollowerConfig,
@@ -96,6 +99,7 @@ impl FollowerFile {
             cluster,
             store: store::read(document.section("store")?)?,
             gateway: gateway::read(document.section("gateway")?, document.sections("allow")?)?,
+            snapshots: snapshots::read(document.section("snapshots")?)?,
             tls: tls::read(document.section("tls")?)?,
             leaders: leader::read(document.sections("leader")?)?,
             limits: limits::read(document.section("limits")?)?,

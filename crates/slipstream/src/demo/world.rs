@@ -87,6 +87,7 @@ impl World {
             lanes_per_shard: 4,
             refresh_millis: 0,
             snapshot_path: None,
+            file_server: None,
             snapshot_from_bytes: 0,
             snapshot_bytes_per_s: 0,
             restore_mb_per_s: 0,

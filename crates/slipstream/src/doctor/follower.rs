@@ -10,7 +10,7 @@ use slipstream_wire::v1;
 use slipstream_wire::v1::catalog_client::CatalogClient;
 use tokio::time::{Duration, timeout};
 
-use super::{Checks, access, cluster, tls};
+use super::{Checks, access, cluster, snapshots, tls};
 use crate::config::{Auth, FollowerFile};
 use crate::failure::chain;
 
@@ -33,11 +33,13 @@ pub(super) async fn examine(file: FollowerFile, checks: &mut Checks) {
         );
     }
     store(&file.store.0, checks);
+    snapshots::port(file.snapshots.as_ref(), checks).await;
     match Cluster::new(&file.cluster) {
         Ok(client) => {
             if cluster::answers(&client, checks).await {
                 cluster::may_look(&client, checks).await;
                 access::target(&client, file.gateway.auth, checks).await;
+                snapshots::follower(&file, &client, checks).await;
                 if let Err(error) = client.bulk_running(&["slipstream-doctor"]).await {
                     checks.fail(
                         "privileges",

@@ -4,7 +4,7 @@ use slipstream_cluster::Cluster;
 use slipstream_leader::{Leader, LeaderConfig, TailConfig};
 use tokio_util::sync::CancellationToken;
 
-use super::{Checks, access, cluster, tls};
+use super::{Checks, access, cluster, snapshots, tls};
 use crate::config::LeaderFile;
 use crate::failure::chain;
 
@@ -25,6 +25,7 @@ pub(super) async fn examine(file: LeaderFile, checks: &mut Checks) {
     let answers = cluster::answers(&client, checks).await;
     let indices = if answers {
         access::leader(&client, checks).await;
+        snapshots::leader(file.snapshot_path.as_deref(), &client, checks).await;
         cluster::may_look(&client, checks).await
     } else {
         Vec::new()

@@ -7,6 +7,7 @@ mod access;
 mod cluster;
 mod follower;
 mod leader;
+mod snapshots;
 mod tls;
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! `slipstream follower`.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use slipstream_cluster::Cluster;
 use slipstream_follower::Follower;
@@ -12,6 +12,7 @@ use slipstream_wire::tls::ClientTls;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Front;
+use super::files::{Files, FilesTls};
 use super::signals::{Asked, Signals};
 use super::{bind::bind, expiry, introduce, logging, metrics};
 use crate::cli::LogFormat;
@@ -35,16 +36,26 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     let front = Front::new(&file.gateway, &file.cluster, &cluster)?;
     let export = logging::start_tracing(log, "slipstream-follower", file.otlp.as_ref())?;
     let mut signals = Signals::listen()?;
-    let (certificate, gateways) = (tls.clone(), front.clone());
-    let metrics = metrics::start(Box::new(move || gateways.expires_at(certificate.expires_at())))?;
-    expiry::warn_if_soon(front.expires_at(tls.expires_at()));
-
     let listener = bind(&file.gateway.address, "[gateway] address", "gateway").await?;
+    let files = match &file.snapshots {
+        Some(served) => Some(Files::new(served).await?),
+        None => None,
+    };
+    let shown = Shown {
+        agent: tls.clone(),
+        front: front.clone(),
+        files: files.as_ref().map(Files::tls).unwrap_or_default(),
+    };
+    let certificates = shown.clone();
+    let metrics = metrics::start(Box::new(move || certificates.expires_at()))?;
+    expiry::warn_if_soon(shown.expires_at());
+
     let store = open_store(file.store.0).await?;
     let shutdown = CancellationToken::new();
     // However this function ends, so does everything below it.
     let _end = shutdown.clone().drop_guard();
-    let (leaders, limits) = (file.leaders, file.limits);
+    let (leaders, mut limits) = (file.leaders, file.limits);
+    limits.file_server = files.as_ref().map(|files| files.server.clone());
     let follower = Follower::start_agent(
         cluster.clone(),
         store,
@@ -74,7 +85,7 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     );
     let told = async {
         while signals.next().await == Asked::Reload {
-            reload(path, &tls, &front);
+            reload(path, &shown);
         }
         shutdown.cancel();
     };
@@ -83,7 +94,13 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
         introduce(cluster, shutdown.clone()).await;
         Ok(())
     };
-    let working = async { tokio::try_join!(served, introduced).map(drop) };
+    let files_served = async {
+        match files {
+            Some(files) => files.serve(shutdown.clone()).await,
+            None => Ok(()),
+        }
+    };
+    let working = async { tokio::try_join!(served, introduced, files_served).map(drop) };
     tokio::pin!(working);
     tokio::select! {
         failed = &mut working => return failed,
@@ -112,16 +129,39 @@ async fn open_store(path: std::path::PathBuf) -> Result<Store, Failure> {
     }
 }
 
+/// What the agent shows to others, and lets them show.
+#[derive(Clone)]
+struct Shown {
+    /// To leader agents.
+    agent: ClientTls,
+    /// To callers of the gateway.
+    front: Front,
+    /// To nodes of the target that fetch files.
+    files: FilesTls,
+}
+
+impl Shown {
+    /// When the first of the certificates expires.
+    fn expires_at(&self) -> SystemTime {
+        self.files
+            .expires_at(self.front.expires_at(self.agent.expires_at()))
+    }
+}
+
 /// Takes new certificates, users and rules from the files; keeps the old ones if anything is wrong with them.
-fn reload(path: &Path, tls: &ClientTls, front: &Front) {
+fn reload(path: &Path, shown: &Shown) {
     let loaded = FollowerFile::load(path, environment()).map_err(|error| error.to_string());
     let reloaded = loaded.and_then(|file| {
-        front.reload(file.gateway)?;
-        tls.reload(&file.tls.identity).map_err(|error| chain(&error))
+        shown.files.reload(file.snapshots.as_ref())?;
+        shown.front.reload(file.gateway)?;
+        shown
+            .agent
+            .reload(&file.tls.identity)
+            .map_err(|error| chain(&error))
     });
     match reloaded {
         Ok(()) => {
-            expiry::warn_if_soon(front.expires_at(tls.expires_at()));
+            expiry::warn_if_soon(shown.expires_at());
             tracing::info!(
                 event = event::CERTIFICATE_RELOADED,
                 "certificates, users and allow rules reloaded; other settings take effect with a restart"

@@ -4,6 +4,7 @@
 pub(crate) mod access;
 pub(crate) mod bind;
 pub(crate) mod expiry;
+pub(crate) mod files;
 pub(crate) mod follower;
 pub(crate) mod leader;
 pub(crate) mod logging;

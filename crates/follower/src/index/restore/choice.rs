@@ -1,70 +1,124 @@
 //! Files or documents: what an index begins with, and why.
 
-use std::path::PathBuf;
-
 use slipstream_cluster::{Engine, EngineVersion};
-use slipstream_model::IndexName;
+use slipstream_model::Bootstrap;
+use slipstream_store::Definition;
 use slipstream_wire::v1;
+use thiserror::Error;
 
 use super::super::describe::Description;
 use super::super::task::TaskContext;
-use crate::leaders::Connected;
+use super::way::{self, NoWay, Way};
+use crate::control::ControlError;
+use crate::leaders::{Connected, LeaderError};
 
 /// What an index begins with.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(in crate::index) enum Choice {
-    /// With the leader's files, by way of this folder.
-    Files(PathBuf),
+    /// With the leader's files, on this way.
+    Files(Way),
     /// With its documents, for this reason.
     Documents(String),
+    /// With files, as the operator wants it, which cannot be.
+    Neither(ControlError),
+}
+
+/// Why an index cannot, or should not, begin with files.
+#[derive(Debug, Error)]
+enum Why {
+    #[error(
+        "this agent has neither a folder for snapshots ([cluster] snapshot_path) nor serves files ([snapshots])"
+    )]
+    Nowhere,
+    #[error(transparent)]
+    Leader(#[from] LeaderError),
+    #[error("the leader agent: {0}")]
+    Agent(String),
+    #[error("the target cluster does not say what it is")]
+    Target(#[from] slipstream_cluster::ClusterError),
+    #[error("{0}")]
+    Settled(String),
+    #[error("{}", in_words(.0))]
+    NoWay(Vec<NoWay>),
+}
+
+impl Why {
+    /// Whether it may be otherwise in a moment.
+    fn passes(&self) -> bool {
+        match self {
+            Why::Leader(_) | Why::Agent(_) | Why::Target(_) => true,
+            Why::NoWay(ways) => ways.iter().any(|way| matches!(way, NoWay::Unknown(_))),
+            Why::Nowhere | Why::Settled(_) => false,
+        }
+    }
+}
+
+fn in_words(ways: &[NoWay]) -> String {
+    let ways: Vec<String> = ways.iter().map(|way| crate::chain(way)).collect();
+    ways.join("; ")
 }
 
 /// Chooses. What cannot be found out now speaks for documents, which always work.
 pub(in crate::index) async fn choose(
     context: &TaskContext,
-    alias: &str,
-    index: &IndexName,
+    definition: &Definition,
     leader: &Description,
 ) -> Choice {
-    let Some(folder) = &context.snapshot_path else {
-        return Choice::Documents("this agent has no folder for snapshots (snapshot_path)".to_owned());
-    };
-    let asked = async {
-        let link = context
-            .leaders
-            .link(alias)
-            .map_err(|error| crate::chain(&error))?;
-        let connected = link.connect().await.map_err(|error| crate::chain(&error))?;
-        let target = context
-            .cluster
-            .identity()
-            .await
-            .map_err(|error| crate::chain(&error))?;
-        readable(&connected, (target.engine, target.version))?;
-        let request = v1::SurveyRequest {
-            index: index.to_string(),
-            index_uuid: leader.uuid.to_string(),
-        };
-        let survey = connected.snapshots().survey(request).await;
-        let survey = survey
-            .map_err(|status| format!("the leader agent: {}", status.message()))?
-            .into_inner();
-        if !survey.unavailable.is_empty() {
-            return Err(survey.unavailable);
-        }
-        if survey.bytes < context.snapshot_from_bytes {
-            return Err(format!(
-                "it has {} KiB, and below {} MiB documents are as fast (limits.snapshot_from_mb)",
-                survey.bytes >> 10,
-                context.snapshot_from_bytes >> 20
-            ));
-        }
-        Ok(())
-    };
-    match asked.await {
-        Ok(()) => Choice::Files(folder.clone()),
-        Err(why) => Choice::Documents(why),
+    if definition.bootstrap == Some(Bootstrap::Documents) {
+        return Choice::Documents("they were asked for".to_owned());
     }
+    let wanted = definition.bootstrap == Some(Bootstrap::Files);
+    match possible(context, definition, leader, wanted).await {
+        Ok(way) => Choice::Files(way),
+        Err(why) if wanted => {
+            let words = format!(
+                "[{}] cannot begin with files: {}",
+                definition.follower_index,
+                crate::chain(&why)
+            );
+            Choice::Neither(if why.passes() {
+                ControlError::Unavailable(words)
+            } else {
+                ControlError::Invalid(words)
+            })
+        }
+        Err(why) => Choice::Documents(crate::chain(&why)),
+    }
+}
+
+/// The way on which an index can begin with files; however small it is, if that is `wanted`.
+async fn possible(
+    context: &TaskContext,
+    definition: &Definition,
+    leader: &Description,
+    wanted: bool,
+) -> Result<Way, Why> {
+    if context.snapshot_path.is_none() && context.file_server.is_none() {
+        return Err(Why::Nowhere);
+    }
+    let link = context.leaders.link(&definition.leader_alias)?;
+    let connected = link.connect().await?;
+    let target = context.cluster.identity().await?;
+    readable(&connected, (target.engine, target.version)).map_err(Why::Settled)?;
+    let request = v1::SurveyRequest {
+        index: definition.leader_index.to_string(),
+        index_uuid: leader.uuid.to_string(),
+    };
+    let survey = connected.snapshots().survey(request).await;
+    let survey = survey
+        .map_err(|status| Why::Agent(status.message().to_owned()))?
+        .into_inner();
+    if !survey.unavailable.is_empty() {
+        return Err(Why::Settled(survey.unavailable));
+    }
+    if !wanted && survey.bytes < context.snapshot_from_bytes {
+        return Err(Why::Settled(format!(
+            "it has {} KiB, and below {} MiB documents are as fast (limits.snapshot_from_mb)",
+            survey.bytes >> 10,
+            context.snapshot_from_bytes >> 20
+        )));
+    }
+    way::find(context).await.map_err(Why::NoWay)
 }
 
 fn readable(leader: &Connected, target: (Engine, EngineVersion)) -> Result<(), String> {

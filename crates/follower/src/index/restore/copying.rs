@@ -147,14 +147,12 @@ impl Restoring<'_> {
                     listed(&mut wanted, &growing.blobs, false);
                     growing.blobs
                 }
-                Some(Reply::Snapshot(mut told)) => {
+                Some(Reply::Snapshot(told)) => {
                     self.has_all_places(leader, &told)?;
                     name = told.name.as_str().into();
                     wanted.clear();
                     listed(&mut wanted, &told.blobs, true);
-                    let blobs = std::mem::take(&mut told.blobs);
-                    snapshot = Some(told);
-                    blobs
+                    snapshot.insert(told).blobs.clone()
                 }
             };
             progress.wait_for(None);

@@ -10,7 +10,8 @@
 //!
 //! Whatever happens in the middle, an attempt begins anew on the target, and goes on with the files that have come ([`copying`], [`fetch`]).
 //! [`Restoring::clear`] leaves nothing of any, on the target, on disk or at the leader. What cannot be done this way is done by
-//! documents; [`choice`] says which, and why. What indices share of the link and the target is in [`pace`].
+//! documents; [`choice`] says which, and why. What indices share of the link and the target is in [`pace`],
+//! how the files get to the target in [`way`].
 
 mod choice;
 mod copying;
@@ -18,7 +19,9 @@ mod fetch;
 mod known;
 mod pace;
 mod progress;
+mod serve;
 mod throttle;
+mod way;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -46,7 +49,10 @@ use known::Restored;
 pub(super) use choice::{Choice, choose};
 pub(crate) use pace::Transfers;
 pub(crate) use progress::{Progress, Stage};
+pub use serve::FileServer;
 pub(crate) use throttle::Throttle;
+pub(super) use way::Way;
+pub use way::{NoWay, check_folder};
 
 use fetch::Files;
 
@@ -78,7 +84,7 @@ pub(super) enum RestoreError {
     #[error("the leader agent was silent for too long")]
     Silent,
     /// A file could not be written here.
-    #[error("cannot write {path}: the folder that snapshot_path names must be writable for this agent")]
+    #[error("cannot write {path}: this agent must be able to write the folder of its snapshots")]
     File {
         /// The file.
         path: PathBuf,
@@ -102,7 +108,7 @@ pub(super) enum RestoreError {
     Path(String),
     /// The folder is too small.
     #[error(
-        "the snapshot has {needed} bytes, and there are {free} free in the folder that snapshot_path names"
+        "the snapshot has {needed} bytes, and there are {free} free in the folder of this agent's snapshots"
     )]
     Full {
         /// What the files take.
@@ -137,13 +143,14 @@ pub(super) struct Restoring<'a> {
     /// The repository's name on the target, and its folder under the one that the operator gave.
     repository: String,
     files: Files,
+    way: Way,
     /// The index that was begun, in this life or an earlier one. A target that dies in the middle does not remember where it came
     /// from, so we do.
     begun: Mutex<Option<IndexUuid>>,
 }
 
 impl<'a> Restoring<'a> {
-    /// The restore of an index into a target whose repositories may be under `folder`.
+    /// The restore of an index whose files go through `folder`.
     pub(super) fn new(
         context: &'a TaskContext,
         definition: &'a Definition,
@@ -155,6 +162,7 @@ impl<'a> Restoring<'a> {
             context,
             definition,
             files: Files::new(folder.join(&repository)),
+            way: Way::through(context, folder),
             repository,
             begun: Mutex::new(definition.restored_index_uuid.clone()),
         }
@@ -174,7 +182,7 @@ impl<'a> Restoring<'a> {
         let turn = self.context.transfers.restore().await;
         progress.enter(Stage::Restore);
         let lifted = self.context.throttle.lift();
-        self.restore(&leader, &copied.snapshot.name, progress).await?;
+        self.restore(&leader, &copied.snapshot, progress).await?;
         drop((lifted, turn));
         progress.enter(Stage::Map);
         let uuid = self.remember(&leader, &copied.snapshot).await?;
@@ -187,20 +195,18 @@ impl<'a> Restoring<'a> {
     async fn restore(
         &self,
         leader: &Description,
-        snapshot: &str,
+        snapshot: &v1::Snapshot,
         progress: &Progress,
     ) -> Result<(), RestoreError> {
         let (cluster, name) = (&self.context.cluster, &self.definition.follower_index);
-        cluster
-            .put_repository(&self.repository, self.files.folder(), true)
-            .await?;
+        let _registered = self.register(snapshot).await?;
         let wanted = while_following(&leader.settings, &self.definition.overrides);
         let mut settings: Settings = difference(&leader.settings, &wanted);
         settings.retain(|name, value| !value.is_null() && !FIXED.contains(&name.as_str()));
         cluster
             .begin_restore(&Restore {
                 repository: &self.repository,
-                snapshot,
+                snapshot: &snapshot.name,
                 index: &self.definition.leader_index,
                 name,
                 settings: &settings,
@@ -241,10 +247,15 @@ impl<'a> Restoring<'a> {
         Ok(crate::blocking(move || store.put_definition(&definition)).await?)
     }
 
+    /// The index that was begun, for the definition of a state that clears it up.
+    pub(super) fn begun(&self) -> Option<IndexUuid> {
+        lock(&self.begun).clone()
+    }
+
     /// Whether the target has an index of that name that this restore has made.
     async fn is_ours(&self) -> Result<bool, RestoreError> {
         let (cluster, index) = (&self.context.cluster, &self.definition.follower_index);
-        let begun = lock(&self.begun).clone();
+        let begun = self.begun();
         let state = cluster.index_state(index).await?;
         if state.is_some_and(|state| Some(state.uuid) == begun) {
             return Ok(true);

@@ -1,0 +1,113 @@
+//! Files that the follower agent serves itself, to a target whose repositories it cannot write.
+
+use slipstream_testkit::client::{Es, eventually};
+use slipstream_testkit::servers::{Release, ServerConfig};
+use slipstream_tests::agents::{LONG, free_port};
+
+use super::world::{World, copy, doctor};
+
+/// A target that may read from this host.
+pub(crate) fn reader(name: &str) -> (Release, ServerConfig) {
+    let config =
+        ServerConfig::named(name).with("repositories.url.allowed_urls", "[\"http://127.0.0.1:*/*\"]");
+    (Release::OpenSearch3_6_0, config)
+}
+
+/// From now on the agent has no folder of the target's, and serves files under this host name.
+pub(crate) async fn serves(world: &mut World, host: &str) -> u16 {
+    let port = free_port();
+    let sections = format!(
+        "[snapshots]\nspool = \"spool\"\naddress = \"127.0.0.1:{port}\"\nurl = \"http://{host}:{port}\"\n"
+    );
+    world.configure("/var/empty", &sections).await;
+    port
+}
+
+/// What the target's configuration does not let it read is not tried, and the operator is told what to set.
+pub(crate) async fn a_url_that_the_target_does_not_allow(world: &mut World) {
+    let port = serves(world, "localhost").await;
+    let said = format!(
+        "node [node-0] of the target may not read from this agent: set repositories.url.allowed_urls: \
+         [\"http://localhost:{port}/*\"] in the opensearch.yml (elasticsearch.yml) of every node and restart it"
+    );
+    world.fill("refused", 500).await;
+    world.follow("refused").await;
+    world
+        .begun_with(
+            "refused",
+            &format!(
+                "documents: node [node-0] of the target may not read /var/empty: it must stand in path.repo in the configuration \
+                 of every node; {said}"
+            ),
+        )
+        .await;
+    world.equal("refused").await;
+    let (status, answer) = world.start_with("refused-too", "refused", "files").await;
+    let reason = answer["error"]["reason"].as_str().unwrap_or_default();
+    assert!(
+        status == 400
+            && reason.starts_with("[refused-too] cannot begin with files: ")
+            && reason.contains(&said),
+        "{status} {answer}"
+    );
+    assert_eq!(world.target().get("/refused-too").await.0, 404, "nothing is made");
+    let found = doctor(world).await;
+    assert!(found.contains(&format!("[snapshots] url: {said}")), "{found}");
+    world.nothing_is_left().await;
+}
+
+/// Every kind of write goes on while files are served; and nobody gets anything who does not know where.
+pub(crate) async fn what_the_target_reads_from_the_agent(world: &mut World, seed: u64) {
+    let port = serves(world, "127.0.0.1").await;
+    let found = doctor(world).await;
+    assert!(
+        found.contains(&format!(
+            "ok      [snapshots] url: the target's nodes may fetch files from http://127.0.0.1:{port}"
+        )),
+        "{found}"
+    );
+    let words =
+        format!("files: a snapshot of the leader's, served to the target's nodes at http://127.0.0.1:{port}");
+    super::under_writes(world, seed, &words).await;
+    let stranger = Es::new(&format!("http://127.0.0.1:{port}"));
+    for path in ["/", "/index.latest", "/0/index.latest"] {
+        let (status, _) = stranger.try_send("GET", path, None).await.expect("an answer");
+        assert_eq!(status, 404, "{path}");
+    }
+    let spool = world.agents.folder.path().join("spool");
+    eventually("the spool is empty", LONG, async || {
+        let left: Vec<_> = std::fs::read_dir(&spool)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .collect();
+        if left.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{left:?}"))
+        }
+    })
+    .await;
+}
+
+/// An operator decides, whatever the size.
+pub(crate) async fn the_operator_decides(world: &World) {
+    world.fill("decided", 500).await;
+    for (how, words) in [
+        ("documents", "documents: they were asked for"),
+        ("files", "files: a snapshot of the leader's"),
+    ] {
+        let (status, answer) = world.start_with(&copy("decided"), "decided", how).await;
+        assert_eq!(status, 200, "{answer}");
+        world
+            .agents
+            .wait_for_status(&copy("decided"), "SYNCING", LONG)
+            .await;
+        world.begun_with("decided", words).await;
+        world.equal("decided").await;
+        world.agents.command(&copy("decided"), "_stop").await;
+        let (status, answer) = world.target().delete(&format!("/{}", copy("decided"))).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    world.nothing_is_left().await;
+}

@@ -1,0 +1,153 @@
+//! Trouble in the middle of a copy, each time at the same point of it: the link is slow while files travel, the target is slow while it
+//! restores. Nothing is lost, and nothing is left.
+
+use serde_json::{Value, json};
+use slipstream_testkit::client::eventually;
+use slipstream_tests::agents::{LONG, SOON, issue};
+
+use super::ending::{recovers, restoring};
+use super::world::{World, copy};
+
+/// An index whose files are on their way, slowly, until [`goes_on`].
+async fn transferring(world: &World, index: &str) {
+    world.fill(index, 30_000).await;
+    world.agents.link.set_bandwidth(Some(100_000));
+    world.agents.follow(&copy(index), index).await;
+    eventually("files are on their way", LONG, async || {
+        let details = world.agents.details(&copy(index)).await;
+        let files = &details["files"];
+        if files["stage"] == "transfer" && files["bytes_received"].as_u64() > Some(0) {
+            Ok(())
+        } else {
+            Err(details.to_string())
+        }
+    })
+    .await;
+}
+
+fn goes_on(world: &World) {
+    world.agents.link.set_bandwidth(None);
+}
+
+fn acknowledged(answer: (u16, Value)) {
+    assert_eq!(answer.0, 200, "{}", answer.1);
+}
+
+/// It follows, began with files, is equal, and left nothing.
+async fn ends_well(world: &World, index: &str) {
+    world.agents.wait_for_status(&copy(index), "SYNCING", LONG).await;
+    world.begun_with(index, "files: ").await;
+    world.equal(index).await;
+    world.nothing_is_left().await;
+    world.agents.command(&copy(index), "_stop").await;
+}
+
+pub(crate) async fn a_leader_index_that_is_deleted(world: &World) {
+    transferring(world, "deleted").await;
+    acknowledged(world.source().delete("/deleted").await);
+    goes_on(world);
+    let status = world
+        .agents
+        .wait_for_status(&copy("deleted"), "PAUSED", LONG)
+        .await;
+    assert!(
+        status["reason"].as_str().unwrap_or_default().contains("deleted"),
+        "{status}"
+    );
+    world.nothing_is_left().await;
+    world.agents.command(&copy("deleted"), "_stop").await;
+}
+
+pub(crate) async fn a_leader_index_that_is_closed(world: &World) {
+    transferring(world, "closed").await;
+    acknowledged(world.source().post("/closed/_close", &json!({})).await);
+    goes_on(world);
+    world
+        .agents
+        .wait_for_status(&copy("closed"), "PAUSED", LONG)
+        .await;
+    acknowledged(world.source().post("/closed/_open", &json!({})).await);
+    world.agents.command(&copy("closed"), "_resume").await;
+    ends_well(world, "closed").await;
+}
+
+pub(crate) async fn a_leader_index_that_is_force_merged(world: &World) {
+    transferring(world, "merged").await;
+    let merge = "/merged/_forcemerge?max_num_segments=1&flush=true";
+    acknowledged(world.source().post(merge, &json!({})).await);
+    goes_on(world);
+    ends_well(world, "merged").await;
+}
+
+pub(crate) async fn a_certificate_that_is_replaced(world: &World) {
+    transferring(world, "rotated").await;
+    issue(
+        world.agents.folder.path(),
+        "leader",
+        &["leader.test", "localhost", "127.0.0.1"],
+    );
+    world.agents.leader.reload();
+    world
+        .agents
+        .leader
+        .logged(&["certificates and allow rules reloaded"])
+        .await;
+    // What lives goes on with the old one; what comes meets the new one.
+    world.agents.link.disconnect();
+    world.agents.link.resume();
+    goes_on(world);
+    ends_well(world, "rotated").await;
+}
+
+/// Somebody else's snapshot runs all the while, and stays his.
+pub(crate) async fn a_snapshot_of_somebody_else(world: &World) {
+    let source = world.source();
+    world.fill("others", 20_000).await;
+    let folder = world.leader.repo_path().join("others");
+    let repository =
+        json!({ "type": "fs", "settings": { "location": folder, "max_snapshot_bytes_per_sec": "20kb" } });
+    acknowledged(source.put("/_snapshot/others", &repository).await);
+    let only = json!({ "indices": "others", "include_global_state": false });
+    acknowledged(source.put("/_snapshot/others/one", &only).await);
+    world.fill("beside", 500).await;
+    world.follow("beside").await;
+    world.begun_with("beside", "files: ").await;
+    world.equal("beside").await;
+    let (_, running) = source.get("/_snapshot/others/one").await;
+    assert_eq!(running["snapshots"][0]["state"], "IN_PROGRESS", "{running}");
+    acknowledged(source.delete("/_snapshot/others/one").await);
+    acknowledged(source.delete("/_snapshot/others").await);
+    // Somebody else's folder is his to remove.
+    std::fs::remove_dir_all(&folder).expect("his folder");
+    world.nothing_is_left().await;
+    world.agents.command(&copy("beside"), "_stop").await;
+}
+
+/// What is left of the restore is an index without files, which its recovery says nothing of any more.
+pub(crate) async fn a_target_that_dies_while_it_restores(world: &mut World) {
+    restoring(world, "restored").await;
+    world.target.restart().await.expect("the target comes back");
+    recovers(world, Value::Null).await;
+    ends_well(world, "restored").await;
+}
+
+/// A restore that the target does not take is told, and documents come instead where it takes those.
+pub(crate) async fn a_setting_that_the_target_does_not_know(world: &World) {
+    world.fill("unknown", 500).await;
+    let body = json!({
+        "leader_alias": slipstream_tests::agents::ALIAS, "leader_index": "unknown", "settings": { "index.bogus": 1 },
+    });
+    let path = format!("/_plugins/_replication/{}/_start", copy("unknown"));
+    acknowledged(world.agents.gateway.put(&path, &body).await);
+    let status = world
+        .agents
+        .wait_for_status(&copy("unknown"), "FAILED", SOON)
+        .await;
+    assert!(
+        status["reason"].as_str().unwrap_or_default().contains("bogus"),
+        "{status}"
+    );
+    assert_eq!(world.target().get(&format!("/{}", copy("unknown"))).await.0, 404);
+    world.nothing_is_left().await;
+    world.agents.command(&copy("unknown"), "_stop").await;
+}
