@@ -22,7 +22,7 @@ mod task;
 pub(crate) use describe::{check, describe};
 pub(crate) use handle::{Command, IndexHandle};
 pub(crate) use metadata::MetadataSync;
-pub(crate) use restore::{Throttle, Transfers};
 pub use restore::{FileServer, NoWay, check_folder};
+pub(crate) use restore::{Throttle, Transfers};
 pub(crate) use sightings::Sightings;
 pub(crate) use task::{IndexTask, TaskContext};
