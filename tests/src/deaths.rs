@@ -162,12 +162,14 @@ impl Call {
     /// A refusal that says that it has been done already.
     fn done_already(self, status: u16, answer: &Value) -> bool {
         let (refusal, words) = match self {
-            Call::Register | Call::Update => return false,
+            // These may be made as often as one likes.
+            Call::Register | Call::Update | Call::BulkStart | Call::BulkPause | Call::BulkResume => {
+                return false;
+            }
             Call::Start => (400, "Cant use same index again"),
             Call::Pause => (400, "already paused"),
             Call::Resume => (400, "already running"),
             Call::Stop => (400, "No replication in progress"),
-            Call::BulkStart | Call::BulkPause | Call::BulkResume => return false,
             // Nothing follows any more that it could be for.
             Call::BulkStop => (404, "no index matches"),
             Call::AddRule => (400, "exists already"),
@@ -177,7 +179,8 @@ impl Call {
         status == refusal && reason.contains(words)
     }
 
-    fn is_bulk(self) -> bool {
+    /// Whether it is for many indices.
+    pub fn is_bulk(self) -> bool {
         matches!(
             self,
             Call::BulkStart | Call::BulkPause | Call::BulkResume | Call::BulkStop

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-use slipstream_testkit::client::eventually;
+use serde_json::{Value, json};
+use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::servers::Release;
 use slipstream_tests::agents::{Agents, Options, SOON};
 use slipstream_tests::real::Pair;
@@ -28,9 +28,21 @@ async fn opensearch_2_19_to_opensearch_3_6() {
     walk(Release::OpenSearch2_19_1, Release::OpenSearch3_6_0).await;
 }
 
+/// To an older release: what the incumbent refuses.
+#[tokio::test(flavor = "multi_thread")]
+async fn opensearch_3_6_to_opensearch_2_19() {
+    walk(Release::OpenSearch3_6_0, Release::OpenSearch2_19_1).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn elasticsearch_7_17_to_elasticsearch_8_19() {
     walk(Release::Elasticsearch7_17_29, Release::Elasticsearch8_19_21).await;
+}
+
+/// A request that must be answered with this status.
+async fn put(cluster: &Es, path: &str, body: &Value, wanted: u16) {
+    let (status, answer) = cluster.put(path, body).await;
+    assert_eq!(status, wanted, "PUT {path}: {answer}");
 }
 
 async fn walk(leader: Release, target: Release) {
@@ -43,21 +55,9 @@ async fn walk(leader: Release, target: Release) {
 
     // 3. An index with three documents.
     let one_shard = json!({ "settings": { "number_of_shards": 1, "number_of_replicas": 0 } });
-    assert_eq!(leader.put("/leader-01", &one_shard).await.0, 200);
-    assert_eq!(
-        leader
-            .put("/leader-01/_doc/1", &json!({ "value": "data1" }))
-            .await
-            .0,
-        201
-    );
-    assert_eq!(
-        leader
-            .put("/leader-01/_doc/3", &json!({ "value": "data3" }))
-            .await
-            .0,
-        201
-    );
+    put(&leader, "/leader-01", &one_shard, 200).await;
+    put(&leader, "/leader-01/_doc/1", &json!({ "value": "data1" }), 201).await;
+    put(&leader, "/leader-01/_doc/3", &json!({ "value": "data3" }), 201).await;
 
     // 4. Replication starts, in the words of Open Distro.
     let start = json!({ "remote_cluster": "leader-cluster", "remote_index": "leader-01" });
@@ -69,20 +69,14 @@ async fn walk(leader: Release, target: Release) {
     agents.wait_for_status("follower-01", "SYNCING", SOON).await;
 
     // 5. The leader changes.
-    assert_eq!(
-        leader
-            .put("/leader-01/_doc/1", &json!({ "value": "data1-modified" }))
-            .await
-            .0,
-        200
-    );
-    assert_eq!(
-        leader
-            .put("/leader-01/_doc/2", &json!({ "value": "data2" }))
-            .await
-            .0,
-        201
-    );
+    put(
+        &leader,
+        "/leader-01/_doc/1",
+        &json!({ "value": "data1-modified" }),
+        200,
+    )
+    .await;
+    put(&leader, "/leader-01/_doc/2", &json!({ "value": "data2" }), 201).await;
     assert_eq!(leader.delete("/leader-01/_doc/3").await.0, 200);
 
     // 6. The follower has the same two documents, versions included.
@@ -157,20 +151,14 @@ async fn walk(leader: Release, target: Release) {
         .post("/_opendistro/_replication/follower-01/_stop", &json!({}))
         .await;
     assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{answer}");
-    assert_eq!(
-        target
-            .put("/follower-01/_doc/9", &json!({ "value": "mine" }))
-            .await
-            .0,
-        201
-    );
-    assert_eq!(
-        leader
-            .put("/leader-01/_doc/2?refresh=true", &json!({ "value": "too late" }))
-            .await
-            .0,
-        200
-    );
+    put(&target, "/follower-01/_doc/9", &json!({ "value": "mine" }), 201).await;
+    put(
+        &leader,
+        "/leader-01/_doc/2?refresh=true",
+        &json!({ "value": "too late" }),
+        200,
+    )
+    .await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (_, answer) = target.get("/follower-01/_doc/2").await;
     assert_eq!(answer["_source"], json!({ "value": "data2" }));

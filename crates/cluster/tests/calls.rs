@@ -95,3 +95,51 @@ fn client(config: &ClusterConfig) -> Cluster {
 fn index() -> IndexName {
     IndexName::from("i")
 }
+
+fn doc(id: &str, source: &'static [u8]) -> Op {
+    Op {
+        seq_no: SeqNo::ZERO,
+        term: PrimaryTerm(1),
+        version: Version(7),
+        doc: DocRef {
+            id: id.into(),
+            routing: None,
+        },
+        change: Change::Index {
+            source: Bytes::from_static(source),
+        },
+    }
+}
+
+fn target(pit: Option<&str>) -> Searcher {
+    Searcher {
+        pit: pit.map(|id| PitId(id.to_owned())),
+        ..Searcher::new(index(), ShardId(2), "node")
+    }
+}
+
+fn query(target: &Searcher) -> PageQuery<'_> {
+    PageQuery {
+        target,
+        range: SeqRange::new(Checkpoint::new(4), Checkpoint::new(9)),
+        unbounded: false,
+        size: 2,
+        max_bytes: 1 << 20,
+        count_live: false,
+    }
+}
+
+fn hit(seq: u64, source: &str, more: &str) -> String {
+    format!(
+        r#"{{"_index":"i","_id":"d{seq}","_version":1,"_seq_no":{seq},"_primary_term":1,"_source":{source},"sort":[{seq}]{more}}}"#
+    )
+}
+
+fn page(shards: &str, hits: &[String]) -> String {
+    format!(
+        r#"{{"timed_out":false,"_shards":{shards},"hits":{{"hits":[{}]}}}}"#,
+        hits.join(",")
+    )
+}
+
+const WHOLE: &str = r#"{"total":1,"successful":1,"skipped":0,"failed":0}"#;

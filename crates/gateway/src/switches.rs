@@ -226,6 +226,48 @@ mod tests {
         );
     }
 
+    /// The incumbent's table: a default, and a value beyond the range.
+    #[test]
+    fn every_setting_of_the_incumbents_takes_what_it_takes_there_and_no_more() {
+        let table = [
+            ("follower.block.start", json!(false), json!("on")),
+            ("replicate.delete_index", json!(false), json!(1)),
+            ("follower.index.ops_batch_size", json!(50_000), json!(15)),
+            ("follower.concurrent_readers_per_shard", json!(2), json!(0)),
+            ("follower.concurrent_writers_per_shard", json!("2"), json!(0)),
+            ("follower.poll_interval", json!("50ms"), json!("1001ms")),
+            ("follower.metadata_sync_interval", json!("60s"), json!("4s")),
+            (
+                "follower.retention_lease_max_failure_duration",
+                json!("1h"),
+                json!("13h"),
+            ),
+            ("follower.index.recovery.chunk_size", json!("10mb"), json!("much")),
+            (
+                "follower.index.recovery.max_concurrent_file_chunks",
+                json!(5),
+                json!(0),
+            ),
+            ("autofollow.fetch_poll_interval", json!("30s"), json!("29s")),
+            ("autofollow.retry_poll_interval", json!("1h"), json!("5h")),
+            (
+                "autofollow.concurrent_replication_jobs_trigger_size",
+                json!(3),
+                json!(101),
+            ),
+            ("leader.thread_pool.size", json!(0), json!(-1)),
+            ("leader.thread_pool.queue_size", json!(1_000), json!("many")),
+            ("follower.bulk_batch_size", json!(10), json!(101)),
+            ("follower.bulk_poll_timeout", json!(15), json!(31)),
+        ];
+        for (name, good, bad) in table {
+            let taken = judged(name, &good).unwrap();
+            let obeyed = matches!(name, "follower.block.start" | "replicate.delete_index");
+            assert_eq!(taken.idle.is_none(), obeyed, "{name}");
+            assert!(judged(name, &bad).is_err(), "{name}: {bad}");
+        }
+    }
+
     #[test]
     fn values_that_the_incumbent_would_not_take_are_refused() {
         for (name, value) in [

@@ -27,8 +27,15 @@ pub struct NoAnswer {
 pub struct Es {
     url: String,
     http: reqwest::Client,
-    /// User and password.
-    user: Option<(String, String)>,
+    login: Option<Login>,
+}
+
+/// How a client says who it is.
+#[derive(Debug, Clone)]
+enum Login {
+    Password(String, String),
+    /// The whole of the header.
+    Header(String),
 }
 
 impl Es {
@@ -42,7 +49,7 @@ impl Es {
         Self {
             url: url.trim_end_matches('/').to_owned(),
             http: http_client(ca_pem),
-            user: None,
+            login: None,
         }
     }
 
@@ -50,7 +57,16 @@ impl Es {
     #[must_use]
     pub fn as_user(&self, name: &str, password: &str) -> Self {
         Self {
-            user: Some((name.to_owned(), password.to_owned())),
+            login: Some(Login::Password(name.to_owned(), password.to_owned())),
+            ..self.clone()
+        }
+    }
+
+    /// The same client with this in the header `Authorization`, such as `ApiKey …`.
+    #[must_use]
+    pub fn showing(&self, authorization: &str) -> Self {
+        Self {
+            login: Some(Login::Header(authorization.to_owned())),
             ..self.clone()
         }
     }
@@ -59,7 +75,7 @@ impl Es {
     #[must_use]
     pub fn as_nobody(&self) -> Self {
         Self {
-            user: None,
+            login: None,
             ..self.clone()
         }
     }
@@ -144,9 +160,11 @@ impl Es {
         };
         let verb = reqwest::Method::from_bytes(method.as_bytes()).unwrap_or(reqwest::Method::GET);
         let mut request = self.http.request(verb, &url);
-        if let Some((name, password)) = &self.user {
-            request = request.basic_auth(name, Some(password));
-        }
+        request = match &self.login {
+            Some(Login::Password(name, password)) => request.basic_auth(name, Some(password)),
+            Some(Login::Header(value)) => request.header("authorization", value),
+            None => request,
+        };
         if let Some((content_type, body)) = body {
             request = request.header("content-type", content_type).body(body);
         }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use slipstream_testkit::client::{Es, eventually};
-use slipstream_testkit::servers::{Release, Server, ServerConfig};
-use slipstream_tests::agents::{Agents, LONG, Options, SOON};
+use slipstream_testkit::servers::{Release, ServerConfig};
+use slipstream_tests::agents::{Agents, LONG, SOON};
 use slipstream_tests::real::Pair;
 
-use super::{audited, reason, start};
+use super::{audited, create, index, reason, start};
 
 const PASSWORD: &str = "Replicate-2026!";
 const OPERATE: &str = "indices:admin/plugins/replication/index/start";
@@ -67,47 +67,14 @@ async fn user(admin: &Es, name: &str, role: &str, permissions: &Value) {
 
 /// Agents between two secured clusters, each with a user of its own there; gateway lines beside those for the target's users.
 async fn agents(pair: &Pair, translog: &str, gateway: &str, allow: &str) -> Agents {
-    user(
-        &pair.leader.client(),
-        "leader-agent",
-        "leader_agent",
-        &leader_role(),
-    )
-    .await;
-    user(
-        &pair.target.client(),
-        "follower-agent",
-        "follower_agent",
-        &follower_role(),
-    )
-    .await;
-    let cluster = |name: &str| {
-        format!("username = \"{name}\"\npassword_file = \"password\"\nca_file = \"{name}-ca.pem\"\n")
-    };
-    let options = Options {
-        leader_cluster: cluster("leader-agent") + &format!("translog = \"{translog}\"\n"),
-        follower_cluster: cluster("follower-agent"),
-        gateway: format!("auth = \"target\"\naudit_file = \"audit.jsonl\"\n{gateway}"),
-        follower_extra: allow.to_owned(),
-        ..Options::default()
-    };
-    let mut agents = Agents::prepare(&pair.leader.url(), &pair.target.url(), &options).await;
-    let write = |name: &str, bytes: &[u8]| {
-        std::fs::write(agents.folder.path().join(name), bytes).expect("a file of the agents");
-    };
-    let ca = |server: &Server| server.ca_pem().expect("a CA").to_vec();
-    write("password", PASSWORD.as_bytes());
-    write("leader-agent-ca.pem", &ca(&pair.leader));
-    write("follower-agent-ca.pem", &ca(&pair.target));
-    agents.leader.start();
-    agents.leader.logged(&["listening", "follower agents"]).await;
-    agents.follower.start();
-    agents.wait_for_gateway().await;
-    agents.gateway = agents
-        .gateway
-        .as_user("admin", slipstream_testkit::servers::ADMIN_PASSWORD);
-    agents.register().await;
-    agents
+    for (server, name, role, permissions) in [
+        (&pair.leader, "leader-agent", "leader_agent", leader_role()),
+        (&pair.target, "follower-agent", "follower_agent", follower_role()),
+    ] {
+        user(&server.client(), name, role, &permissions).await;
+    }
+    let translog = format!("translog = \"{translog}\"\n");
+    super::agents(pair, PASSWORD, [&translog, gateway, allow]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,15 +99,7 @@ async fn the_targets_own_users_may_replicate_or_not() {
         found.contains("ok      user: follower-agent with the roles "),
         "{found}"
     );
-    let settings = json!({ "settings": { "number_of_shards": 1, "number_of_replicas": 0 } });
-    assert_eq!(leader.put("/leader-01", &settings).await.0, 200);
-    assert_eq!(
-        leader
-            .put("/leader-01/_doc/1?refresh", &json!({ "value": "data1" }))
-            .await
-            .0,
-        201
-    );
+    create(&leader).await;
 
     let testuser = agents.gateway.as_user("testuser", PASSWORD);
     let other = agents.gateway.as_user("other", PASSWORD);
@@ -172,13 +131,7 @@ async fn the_targets_own_users_may_replicate_or_not() {
     assert_eq!((status, &answer["acknowledged"]), (200, &json!(true)), "{answer}");
     agents.wait_for_status("follower-01", "SYNCING", SOON).await;
     pair.wait_until_equal("leader-01", "follower-01", LONG).await;
-    assert_eq!(
-        leader
-            .put("/leader-01/_doc/2", &json!({ "value": "data2" }))
-            .await
-            .0,
-        201
-    );
+    index(&leader, "2", &json!({ "value": "data2" })).await;
     assert_eq!(leader.delete("/leader-01/_doc/1").await.0, 200);
     pair.wait_until_equal("leader-01", "follower-01", LONG).await;
 
@@ -248,8 +201,7 @@ async fn an_agent_with_too_few_rights_says_which_are_missing() {
     };
     let agents = agents(&pair, "auto", "", "").await;
     let leader = pair.leader.client();
-    let settings = json!({ "settings": { "number_of_shards": 1, "number_of_replicas": 0 } });
-    assert_eq!(leader.put("/leader-01", &settings).await.0, 200);
+    create(&leader).await;
     // The agent's user may write to `follower-*` only.
     let (status, answer) = start(&agents.gateway, "elsewhere", "leader-01").await;
     assert!(status == 403 || status == 503, "{status} {answer}");
@@ -266,10 +218,7 @@ async fn an_agent_with_too_few_rights_says_which_are_missing() {
     let mut fewer = follower_role();
     fewer["index_permissions"][0]["allowed_actions"] = json!(["manage", "read"]);
     put(&pair.target.client(), "roles/follower_agent", &fewer).await;
-    assert_eq!(
-        leader.put("/leader-01/_doc/1", &json!({ "value": 1 })).await.0,
-        201
-    );
+    index(&leader, "2", &json!({ "value": "data2" })).await;
     eventually("the missing right is told", Duration::from_mins(1), async || {
         let status = agents.status("follower-01").await.to_string();
         if status.contains("indices:data/write/") {

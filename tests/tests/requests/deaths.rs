@@ -74,7 +74,9 @@ async fn so_can_one_between_real_servers() {
     let mut real = Real { pair, agents };
     prepare(&real.leader()).await;
     for who in [Who::FollowerAgent, Who::LeaderAgent, Who::Leader, Who::Target] {
-        for call in Call::ALL {
+        // A server takes its time to come back, and to it a bulk call is no more than the calls for one index.
+        let agent = matches!(who, Who::FollowerAgent | Who::LeaderAgent);
+        for call in Call::ALL.into_iter().filter(|call| agent || !call.is_bulk()) {
             in_the_middle(&mut real, call, who, Duration::from_millis(20)).await;
         }
     }

@@ -2,21 +2,6 @@
 
 use super::*;
 
-fn doc(id: &str, source: &'static [u8]) -> Op {
-    Op {
-        seq_no: SeqNo::ZERO,
-        term: PrimaryTerm(1),
-        version: Version(7),
-        doc: DocRef {
-            id: id.into(),
-            routing: None,
-        },
-        change: Change::Index {
-            source: Bytes::from_static(source),
-        },
-    }
-}
-
 #[tokio::test]
 async fn every_item_of_a_bulk_is_judged_by_itself() {
     let config = server(|asked| {

@@ -41,7 +41,7 @@ pub use self::{
     cluster::Cluster,
     error::{SkipOrError, or_skip},
     release::{Engine, Release},
-    security::{ADMIN, ADMIN_PASSWORD},
+    security::{ADMIN, ADMIN_PASSWORD, SERVICE_TOKEN},
 };
 use self::{disk::Disk, folder::Folder, launch::Launch, ports::Port, settings::Place};
 use crate::client::Es;
@@ -295,6 +295,11 @@ impl Server {
     /// The node's `path.data`.
     pub fn data_path(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The node's configuration folder.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("config")
     }
 
     /// Fills the disk of [`ServerConfig::disk_mb`] to its last byte.

@@ -17,6 +17,10 @@ pub const ADMIN_PASSWORD: &str = "slipstream-admin";
 /// Its bcrypt hash, as both engines take it.
 const ADMIN_HASH: &str = "$2y$12$mSFzzBv.24wGnnczmumG1.jI9F3ApBoGvDhVtaKDFJ9ogNzeAMXoK";
 
+/// The token of a service account of Elasticsearch's that every secured one of ours knows, `elastic/fleet-server/slipstream`, as it is
+/// shown after `Bearer`. Its secret is the administrator's password, and it may `monitor` the cluster.
+pub const SERVICE_TOKEN: &str = "AAEAAWVsYXN0aWMvZmxlZXQtc2VydmVyL3NsaXBzdHJlYW06c2xpcHN0cmVhbS1hZG1pbg==";
+
 /// Lines of the configuration file for a server with security, whose own files [`write`] makes.
 pub(crate) fn settings(release: Release) -> Vec<(String, String)> {
     let lines: &[(&str, &str)] = match release.engine() {
@@ -68,6 +72,8 @@ pub(crate) fn write(
         put(&config.join("users"), &names)?;
         put(&config.join("users_roles"), &assigned)?;
         put(&config.join("roles.yml"), &roles)?;
+        let token = format!("elastic/fleet-server/slipstream:{ADMIN_HASH}\n");
+        put(&config.join("service_tokens"), &token)?;
         return Ok(None);
     }
     let plugin = config.join("opensearch-security");
