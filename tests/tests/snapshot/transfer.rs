@@ -3,8 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use rand::rngs::ChaCha8Rng;
-use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::servers::Release;
@@ -209,14 +207,17 @@ async fn dense(world: &World, index: &str, megabytes: u32) {
     let kept = json!({ "properties": { "noise": { "type": "object", "enabled": false } } });
     let (status, answer) = leader.put(&format!("/{index}/_mapping"), &kept).await;
     assert_eq!(status, 200, "{answer}");
-    let mut random = ChaCha8Rng::seed_from_u64(u64::from(megabytes));
+    let mut state = u64::from(megabytes);
     for batch in 0..megabytes {
         let mut lines = String::new();
         for number in 0..16 {
             // Stored fields are compressed by the engine: what it cannot compress is what it gets.
-            let noise: String = (0..64 * 1_024)
-                .map(|_| char::from(random.random_range(b'#'..=b'Z')))
-                .collect();
+            // A few instructions a character, for this is not optimised.
+            let noise = (0..64 * 1_024).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                char::from(b'#' + (state >> 58) as u8 % 56)
+            });
+            let noise: String = noise.collect();
             let _ = writeln!(
                 lines,
                 "{{\"index\":{{\"_id\":\"dense-{batch}-{number}\"}}}}\n{}",

@@ -64,9 +64,9 @@ pub(super) async fn sweep(snapshots: &Snapshots, agent: &Agent, repository: &Arc
     loop {
         let swept = async {
             if left.is_none() {
-                left = Some(agent.watch.cluster().snapshots(repository.name()).await?);
-                let ours = |name: &String| snapshots.groups().iter().any(|group| group.name == *name);
-                left.iter_mut().for_each(|left| left.retain(|name| !ours(name)));
+                let mut found = agent.watch.cluster().snapshots(repository.name()).await?;
+                found.retain(|name| !snapshots.groups().iter().any(|group| group.name == *name));
+                left = Some(found);
             }
             let left = left.as_deref().unwrap_or_default();
             if !left.is_empty() {
