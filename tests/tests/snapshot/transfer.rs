@@ -78,7 +78,6 @@ async fn many_tiny_indices_share_few_snapshots(world: &World, leader: &Es) {
         world.equal(&name).await;
     }
     let snapshots = counted(leader, "slipstream_snapshots_total", "taken").await;
-    println!("{INDICES} indices began with {snapshots} snapshots");
     assert!((1..=u64::from(INDICES) / 2).contains(&snapshots), "{snapshots}");
     assert_eq!(counted(leader, "slipstream_snapshots_total", "failed").await, 0);
     world.nothing_is_left().await;
@@ -112,7 +111,6 @@ async fn files_come_while_the_snapshot_is_taken(world: &World, seed: u64) {
         }
         sleep(Duration::from_millis(5)).await;
     }
-    println!("{} KiB had come before the snapshot ended", early >> 10);
     world.agents.wait_for_status(&copy(name), "SYNCING", LONG).await;
     world.begun_with(name, "files: ").await;
     assert!(early > 0, "nothing came while the snapshot was taken");
@@ -132,7 +130,6 @@ async fn another_cap_counts_for_what_runs(world: &World) {
     let (begun, first) = (Instant::now(), fetched(world).await);
     sleep(Duration::from_secs(4)).await;
     let pace = (fetched(world).await - first) as f64 / begun.elapsed().as_secs_f64();
-    println!("under a cap of 2 MiB/s came {:.2} MiB/s", pace / MIB as f64);
     assert!(
         pace < 2.2 * MIB as f64,
         "{pace} bytes a second under a cap of 2 MiB/s"
@@ -192,7 +189,6 @@ async fn what_has_come_stays_whatever_breaks(world: &mut World, leader: &Es) {
     cap(world, json!("-1")).await;
     world.agents.wait_for_status(&copy(name), "SYNCING", LONG).await;
     let all = first_life + fetched(world).await;
-    println!("{} KiB of about 60 MiB were fetched in all", all >> 10);
     assert!((60 * MIB..75 * MIB).contains(&all), "{all} bytes of about 60 MiB");
     world.begun_with(name, "files: ").await;
     world.equal(name).await;
