@@ -3,8 +3,6 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use rand::rngs::ChaCha8Rng;
-use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::servers::Release;
@@ -80,7 +78,6 @@ async fn many_tiny_indices_share_few_snapshots(world: &World, leader: &Es) {
         world.equal(&name).await;
     }
     let snapshots = counted(leader, "slipstream_snapshots_total", "taken").await;
-    println!("{INDICES} indices began with {snapshots} snapshots");
     assert!((1..=u64::from(INDICES) / 2).contains(&snapshots), "{snapshots}");
     assert_eq!(counted(leader, "slipstream_snapshots_total", "failed").await, 0);
     world.nothing_is_left().await;
@@ -114,7 +111,6 @@ async fn files_come_while_the_snapshot_is_taken(world: &World, seed: u64) {
         }
         sleep(Duration::from_millis(5)).await;
     }
-    println!("{} KiB had come before the snapshot ended", early >> 10);
     world.agents.wait_for_status(&copy(name), "SYNCING", LONG).await;
     world.begun_with(name, "files: ").await;
     assert!(early > 0, "nothing came while the snapshot was taken");
@@ -134,7 +130,6 @@ async fn another_cap_counts_for_what_runs(world: &World) {
     let (begun, first) = (Instant::now(), fetched(world).await);
     sleep(Duration::from_secs(4)).await;
     let pace = (fetched(world).await - first) as f64 / begun.elapsed().as_secs_f64();
-    println!("under a cap of 2 MiB/s came {:.2} MiB/s", pace / MIB as f64);
     assert!(
         pace < 2.2 * MIB as f64,
         "{pace} bytes a second under a cap of 2 MiB/s"
@@ -194,7 +189,6 @@ async fn what_has_come_stays_whatever_breaks(world: &mut World, leader: &Es) {
     cap(world, json!("-1")).await;
     world.agents.wait_for_status(&copy(name), "SYNCING", LONG).await;
     let all = first_life + fetched(world).await;
-    println!("{} KiB of about 60 MiB were fetched in all", all >> 10);
     assert!((60 * MIB..75 * MIB).contains(&all), "{all} bytes of about 60 MiB");
     world.begun_with(name, "files: ").await;
     world.equal(name).await;
@@ -209,14 +203,17 @@ async fn dense(world: &World, index: &str, megabytes: u32) {
     let kept = json!({ "properties": { "noise": { "type": "object", "enabled": false } } });
     let (status, answer) = leader.put(&format!("/{index}/_mapping"), &kept).await;
     assert_eq!(status, 200, "{answer}");
-    let mut random = ChaCha8Rng::seed_from_u64(u64::from(megabytes));
+    let mut state = u64::from(megabytes);
     for batch in 0..megabytes {
         let mut lines = String::new();
         for number in 0..16 {
             // Stored fields are compressed by the engine: what it cannot compress is what it gets.
-            let noise: String = (0..64 * 1_024)
-                .map(|_| char::from(random.random_range(b'#'..=b'Z')))
-                .collect();
+            // A few instructions a character, for this is not optimised.
+            let noise = (0..64 * 1_024).map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                char::from(b'#' + (state >> 58) as u8 % 56)
+            });
+            let noise: String = noise.collect();
             let _ = writeln!(
                 lines,
                 "{{\"index\":{{\"_id\":\"dense-{batch}-{number}\"}}}}\n{}",

@@ -43,10 +43,17 @@ async fn forget(agent: &Agent, repository: &Arc<Repository>) {
         return;
     }
     let cluster = agent.watch.cluster();
-    // What an earlier life left is still there, and will be removed.
-    match cluster.snapshots(repository.name()).await {
-        Ok(left) if left.is_empty() => {}
-        _ => return,
+    // Nobody waits for anything now, so what an earlier life left is of no use either.
+    let left = cluster.snapshots(repository.name()).await.unwrap_or_default();
+    for name in left {
+        if let Err(error) = cluster.remove_snapshot(repository.name(), &name).await {
+            tracing::debug!(snapshot = name, %error, "a snapshot of an earlier life stays");
+            return;
+        }
+        tracing::info!(
+            snapshot = name,
+            "removed a snapshot that an earlier life of this agent left"
+        );
     }
     if let Err(error) = cluster.remove_repository(repository.name()).await {
         tracing::debug!(repository = repository.name(), %error, "the repository stays registered");
@@ -64,9 +71,9 @@ pub(super) async fn sweep(snapshots: &Snapshots, agent: &Agent, repository: &Arc
     loop {
         let swept = async {
             if left.is_none() {
-                left = Some(agent.watch.cluster().snapshots(repository.name()).await?);
-                let ours = |name: &String| snapshots.groups().iter().any(|group| group.name == *name);
-                left.iter_mut().for_each(|left| left.retain(|name| !ours(name)));
+                let mut found = agent.watch.cluster().snapshots(repository.name()).await?;
+                found.retain(|name| !snapshots.groups().iter().any(|group| group.name == *name));
+                left = Some(found);
             }
             let left = left.as_deref().unwrap_or_default();
             if !left.is_empty() {

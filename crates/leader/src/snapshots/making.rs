@@ -92,9 +92,7 @@ pub(super) async fn run(agent: &Agent, repository: &Arc<Repository>, group: &Arc
 async fn make(agent: &Agent, repository: &Arc<Repository>, group: &Arc<Group>) -> Result<usize, TakeError> {
     let cluster = agent.watch.cluster();
     let asked = group.begin();
-    cluster
-        .put_repository(repository.name(), repository.folder(), false)
-        .await?;
+    register(agent, repository).await?;
     let before = listed(repository, Repository::data_blobs).await?;
     let before: BTreeSet<String> = before.into_keys().collect();
     let indices = begin(agent, repository, group, &asked).await?;
@@ -130,6 +128,26 @@ async fn make(agent: &Agent, repository: &Arc<Repository>, group: &Arc<Group>) -
         group.listed(&index, files.blobs, files.kept);
     }
     Ok(count)
+}
+
+/// Registers the repository. While a snapshot runs in it that an earlier life of this agent has begun, engines refuse that.
+async fn register(agent: &Agent, repository: &Repository) -> Result<(), ClusterError> {
+    let cluster = agent.watch.cluster();
+    let deadline = Instant::now() + TURN;
+    let mut pause = LOOK.0;
+    loop {
+        let registered = cluster.put_repository(repository.name(), repository.folder(), false);
+        match registered.await {
+            Err(error)
+                if error.engine_type() == Some("illegal_state_exception") && Instant::now() < deadline =>
+            {
+                tracing::debug!(repository = repository.name(), %error, "registering the repository is tried again");
+            }
+            done => return done,
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LOOK.1);
+    }
 }
 
 /// Begins the snapshot of those members of which everything that it takes is known; tells the others.

@@ -165,7 +165,7 @@ impl Sum {
             at += to_mark;
             bytes = after;
             let crc = hasher.clone().finalize();
-            if at % STEP == 0 && self.marks.len() as u64 + 1 == at / STEP {
+            if at.is_multiple_of(STEP) && self.marks.len() as u64 + 1 == at / STEP {
                 self.marks.push(crc);
             }
             if at > self.longest.0 {

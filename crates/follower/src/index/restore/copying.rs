@@ -20,7 +20,7 @@ use tonic::{Code, Status, Streaming};
 use super::fetch::{Source, Wanted};
 use super::{Progress, RestoreError, Restoring, Stage};
 use crate::backoff::Backoff;
-use crate::index::describe::Description;
+use crate::index::describe::{DescribeError, Description, describe};
 use crate::leaders::LeaderLink;
 
 /// Parts of an index's files on their way at once.
@@ -41,6 +41,22 @@ pub(super) struct Copied {
 }
 
 impl Restoring<'_> {
+    /// The leader index as it is, as soon as an agent of the leader's answers: nothing else could be done without one.
+    pub(super) async fn described(&self, progress: &Progress) -> Result<Description, RestoreError> {
+        let link = self.context.leaders.link(&self.definition.leader_alias)?;
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        loop {
+            match describe(&link, &self.definition.leader_index).await {
+                Err(DescribeError::Leader(error)) => progress.wait_for(Some(crate::chain(&error))),
+                done => {
+                    progress.wait_for(None);
+                    return Ok(done?);
+                }
+            }
+            sleep(backoff.next()).await;
+        }
+    }
+
     /// Takes a snapshot and fetches its files.
     pub(super) async fn copy(
         &self,

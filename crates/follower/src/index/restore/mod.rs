@@ -39,7 +39,7 @@ use thiserror::Error;
 use tokio::time::sleep;
 use tonic::Status;
 
-use super::describe::{DescribeError, Description, describe};
+use super::describe::{DescribeError, Description};
 use super::task::TaskContext;
 use crate::leaders::LeaderError;
 use crate::lock;
@@ -173,10 +173,8 @@ impl<'a> Restoring<'a> {
     /// May be dropped at any moment, if it is run again or [`Restoring::clear`] is called before anything else is done with the index.
     pub(super) async fn run(&self, progress: &Progress) -> Result<(Description, IndexUuid), RestoreError> {
         self.clear_target().await?;
-        let definition = self.definition;
         progress.enter(Stage::Snapshot);
-        let link = self.context.leaders.link(&definition.leader_alias)?;
-        let leader = describe(&link, &definition.leader_index).await?;
+        let leader = self.described(progress).await?;
         let copied = self.copy(&leader, progress).await?;
         // The next attempt finds files and snapshot as they are, should this one fail.
         let turn = self.context.transfers.restore().await;
