@@ -23,7 +23,7 @@ async fn windows_make_it_whole_over_crashes() {
     let Some(mut world) = World::of_windows(Release::OpenSearch2_19_1).await else {
         return;
     };
-    world.fill("windows", 60_000).await;
+    world.fill("windows", 40_000).await;
     world.follow("windows").await;
     world.begun_with("windows", "files: ").await;
     world.equal("windows").await;
@@ -34,9 +34,9 @@ async fn windows_make_it_whole_over_crashes() {
     );
 
     world.target.restart().await.expect("the target comes back");
-    // So slow that the agent dies before the second of six steps.
-    world.link.set_bandwidth(Some(100_000));
-    world.thin_out("windows", 60_000, 7).await;
+    // So slow that the agent dies before the third of four steps.
+    world.link.set_bandwidth(Some(60_000));
+    world.thin_out("windows", 40_000, 7).await;
     world.agents.follower.logged(&[STEP]).await;
     world.agents.follower.kill();
     world.link.resume();
@@ -54,7 +54,7 @@ async fn windows_make_it_whole_over_crashes() {
 
     // From here on it is kept like any other.
     let begun = begun.len();
-    world.thin_out("windows", 60_000, 11).await;
+    world.thin_out("windows", 40_000, 11).await;
     world.fill("windows", 200).await;
     world.equal("windows").await;
     assert_eq!(lines(&world.agents.follower.log(), BEGUN).len(), begun);

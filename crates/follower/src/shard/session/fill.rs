@@ -52,7 +52,9 @@ impl Session<'_> {
             "the documents that were restored are being listed, for the leader is read by windows"
         );
         let mut listing = until(cancel, list(context, unmapped)).await??;
-        let mut page = until(cancel, listing.next()).await?.map_err(passing)?;
+        let mut page = until(cancel, listing.next())
+            .await?
+            .map_err(|error| passing(&error))?;
         let mut documents = 0;
         while let Some(found) = page {
             let done = found.through;
@@ -73,9 +75,11 @@ impl Session<'_> {
                 "its documents to be listed, up to sequence number {done} of {}",
                 unmapped.through
             ));
-            page = next?.map_err(passing)?;
+            page = next?.map_err(|error| passing(&error))?;
         }
-        let held = until(cancel, listing.held()).await?.map_err(passing)?;
+        let held = until(cancel, listing.held())
+            .await?
+            .map_err(|error| passing(&error))?;
         let store = context.store.clone();
         let buckets = blocking(move || store.count_buckets()).await?;
         let foreign = held.saturating_sub(buckets.total());
@@ -119,7 +123,7 @@ async fn list(context: &ShardContext, unmapped: Unmapped) -> Result<Untouched, E
     let mut stats = cluster
         .seq_stats(std::slice::from_ref(index))
         .await
-        .map_err(passing)?;
+        .map_err(|error| passing(&error))?;
     let stats = stats
         .remove(index)
         .and_then(|mut stats| stats.shards.remove(&shard));
@@ -128,18 +132,18 @@ async fn list(context: &ShardContext, unmapped: Unmapped) -> Result<Untouched, E
             "the restored documents could not be listed: [{index}][{shard}] has no primary on the target"
         ))
     })?;
-    cluster.refresh(index).await.map_err(passing)?;
+    cluster.refresh(index).await.map_err(|error| passing(&error))?;
     let range = SeqRange::new(unmapped.after, unmapped.through);
     Untouched::of(cluster, index, shard, &stats.node, range)
         .await
-        .map_err(passing)
+        .map_err(|error| passing(&error))
 }
 
 /// The target can be asked again, by another session.
-fn passing(error: ClusterError) -> End {
+fn passing(error: &ClusterError) -> End {
     End::Passing(format!(
         "the restored documents could not be listed: {}",
-        crate::chain(&error)
+        crate::chain(error)
     ))
 }
 
