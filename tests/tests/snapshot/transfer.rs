@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::servers::Release;
-use slipstream_tests::agents::{ALIAS, Agents, LONG, Options, SOON, free_port};
+use slipstream_tests::agents::{ALIAS, LONG, Options, SOON, free_port};
 use slipstream_tests::real::Pair;
 use tokio::time::{Instant, sleep};
 
@@ -36,24 +36,13 @@ async fn elasticsearch_7_10_while_the_snapshot_is_taken() {
 
 /// Both agents, and what the leader agent counts.
 async fn start(leader: Release, target: Release) -> Option<(World, Es)> {
-    let Pair { leader, target } = Pair::start(leader, target).await?;
-    let path = |server: &slipstream_testkit::servers::Server| {
-        format!("snapshot_path = \"{}\"\n", server.repo_path().display())
-    };
+    let pair = Pair::start(leader, target).await?;
     let observe = free_port();
     let options = Options {
-        leader_cluster: path(&leader),
         leader_extra: format!("[observe]\naddress = \"127.0.0.1:{observe}\"\n"),
-        follower_cluster: path(&target),
-        follower_extra: "[limits]\nsnapshot_from_mb = 0\n".to_owned(),
-        ..Options::default()
+        ..World::options(&pair)
     };
-    let agents = Agents::start(&leader.url(), &target.url(), options).await;
-    let world = World {
-        leader,
-        target,
-        agents,
-    };
+    let world = World::of(pair, options).await;
     Some((world, Es::new(&format!("http://127.0.0.1:{observe}"))))
 }
 

@@ -26,15 +26,16 @@ impl World {
     /// Both agents have folders that their clusters may use, and every index is large enough.
     pub(crate) async fn start(leader: Release, target: Release) -> Option<World> {
         let pair = Pair::start(leader, target).await?;
-        let folder = pair.leader.repo_path();
-        Some(World::of(pair, &folder, "").await)
+        let options = World::options(&pair);
+        Some(World::of(pair, options).await)
     }
 
     /// The leader's log is not read.
     pub(crate) async fn of_windows(release: Release) -> Option<World> {
         let pair = Pair::start(release, release).await?;
-        let folder = pair.leader.repo_path();
-        Some(World::of(pair, &folder, "translog = \"off\"\n").await)
+        let mut options = World::options(&pair);
+        options.leader_cluster += "translog = \"off\"\n";
+        Some(World::of(pair, options).await)
     }
 
     /// The same, with servers configured by the caller.
@@ -43,24 +44,30 @@ impl World {
         target: (Release, ServerConfig),
     ) -> Option<World> {
         let pair = Pair::configured(leader, target).await?;
-        let folder = pair.leader.repo_path();
-        Some(World::of(pair, &folder).await)
+        let options = World::options(&pair);
+        Some(World::of(pair, options).await)
     }
 
     /// The leader agent's folder is none that its cluster may use.
     pub(crate) async fn with_another_leader_folder(release: Release) -> Option<World> {
         let pair = Pair::start(release, release).await?;
-        Some(World::of(pair, Path::new("/var/empty"), "").await)
+        let mut options = World::options(&pair);
+        options.leader_cluster = folder_of_snapshots(Path::new("/var/empty"));
+        Some(World::of(pair, options).await)
     }
 
-    async fn of(pair: Pair, leader_folder: &Path, leader_cluster: &str) -> World {
-        let path = |folder: &Path| format!("snapshot_path = \"{}\"\n", folder.display());
-        let options = Options {
-            leader_cluster: path(leader_folder) + leader_cluster,
-            follower_cluster: path(&pair.target.repo_path()),
+    /// Agents beside these clusters.
+    pub(crate) fn options(pair: &Pair) -> Options {
+        Options {
+            leader_cluster: folder_of_snapshots(&pair.leader.repo_path()),
+            follower_cluster: folder_of_snapshots(&pair.target.repo_path()),
             follower_extra: "[limits]\nsnapshot_from_mb = 0\n".to_owned(),
             ..Options::default()
-        };
+        }
+    }
+
+    /// Agents that are configured by the caller.
+    pub(crate) async fn of(pair: Pair, options: Options) -> World {
         let target = pair.target.url();
         let target = target.strip_prefix("http://").expect("an address");
         let link = Proxy::start(target.parse().expect("an address"))
@@ -210,4 +217,8 @@ pub(crate) async fn doctor(world: &World) -> String {
 /// The follower index's name.
 pub(crate) fn copy(index: &str) -> String {
     format!("{index}-copy")
+}
+
+fn folder_of_snapshots(folder: &Path) -> String {
+    format!("snapshot_path = \"{}\"\n", folder.display())
 }

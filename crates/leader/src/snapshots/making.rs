@@ -133,20 +133,18 @@ async fn make(agent: &Agent, repository: &Arc<Repository>, group: &Arc<Group>) -
 /// Registers the repository. While a snapshot runs in it that an earlier life of this agent has begun, engines refuse that.
 async fn register(agent: &Agent, repository: &Repository) -> Result<(), ClusterError> {
     let cluster = agent.watch.cluster();
-    let deadline = Instant::now() + TURN;
-    let mut pause = LOOK.0;
+    let begun = Instant::now();
     loop {
         let registered = cluster.put_repository(repository.name(), repository.folder(), false);
         match registered.await {
             Err(error)
-                if error.engine_type() == Some("illegal_state_exception") && Instant::now() < deadline =>
+                if error.engine_type() == Some("illegal_state_exception") && begun.elapsed() < TURN =>
             {
                 tracing::debug!(repository = repository.name(), %error, "registering the repository is tried again");
             }
             done => return done,
         }
-        sleep(pause).await;
-        pause = (pause * 2).min(LOOK.1);
+        sleep(pause(begun)).await;
     }
 }
 
