@@ -29,8 +29,8 @@ fn goes_on(world: &World) {
     world.agents.link.set_bandwidth(None);
 }
 
-fn acknowledged(answer: (u16, Value)) {
-    assert_eq!(answer.0, 200, "{}", answer.1);
+fn acknowledged((status, answer): (u16, Value)) {
+    assert_eq!(status, 200, "{answer}");
 }
 
 /// It follows, began with files, is equal, and left nothing.

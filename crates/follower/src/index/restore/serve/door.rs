@@ -200,7 +200,7 @@ mod tests {
         let writing = tokio::spawn(async move { near.write_all(&[0; 160]).await });
         let begun = Instant::now();
         for _ in 0..10 {
-            sleep(STILL - Duration::from_secs(1)).await;
+            sleep(STILL.mul_f64(0.9)).await;
             far.read_exact(&mut [0; 16]).await.unwrap();
         }
         writing.await.unwrap().unwrap();
