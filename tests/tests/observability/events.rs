@@ -47,6 +47,16 @@ async fn log_lines_carry_the_names_of_events() {
         "{failed}"
     );
 
+    // Behind this the session waits for nothing but frames: not for the leader's metadata, which would be told instead.
+    let document = json!({ "n": 1 });
+    world.leader.put("/lead/_doc/after-the-resume", &document).await;
+    eventually("the resumed shard is read again", SOON, async || {
+        match world.target.es.get("/f/_doc/after-the-resume").await {
+            (200, _) => Ok(()),
+            (_, missing) => Err(missing.to_string()),
+        }
+    })
+    .await;
     agents.leader.kill();
     let cut = agents
         .follower
