@@ -146,24 +146,3 @@ pub(crate) async fn a_target_that_dies_while_it_restores(world: &mut World) {
     world.nothing_is_left().await;
     world.agents.command(&copy("restored"), "_stop").await;
 }
-
-/// A setting that the target does not know is told, as with documents, and keeps nothing from following.
-pub(crate) async fn a_setting_that_the_target_does_not_know(world: &World) {
-    world.fill("unknown", 500).await;
-    let body = json!({
-        "leader_alias": slipstream_tests::agents::ALIAS, "leader_index": "unknown", "settings": { "index.bogus": 1 },
-    });
-    let path = format!("/_plugins/_replication/{}/_start", copy("unknown"));
-    acknowledged(world.agents.gateway.put(&path, &body).await);
-    eventually("the setting is named", LONG, async || {
-        let status = world.agents.status(&copy("unknown")).await;
-        let warnings = status["warnings"].to_string();
-        if status["status"] == "SYNCING" && warnings.contains("[index.bogus]") {
-            Ok(())
-        } else {
-            Err(status.to_string())
-        }
-    })
-    .await;
-    ends_well(world, "unknown").await;
-}
