@@ -13,7 +13,6 @@ use slipstream_model::Pattern;
 use crate::client::{Call, Cluster};
 use crate::copies::OneOrMany;
 use crate::error::Result;
-use crate::path;
 
 /// A node that reads repositories, for it may be master or holds shards.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -182,11 +181,7 @@ impl Cluster {
             "url": url,
             "max_restore_bytes_per_sec": "0b",
         } });
-        let call = Call::put(format!("/_snapshot/{}", path::encode(name)), "");
-        let body = self.to_json(&body)?;
-        self.ok(&call.heavy().body(body, "application/json"))
-            .await
-            .map(drop)
+        self.register_repository(name, "", &body).await
     }
 }
 

@@ -82,9 +82,14 @@ impl Cluster {
             "max_snapshot_bytes_per_sec": "0b",
             "max_restore_bytes_per_sec": "0b",
         } });
-        let verify = if read_only { "verify=false" } else { "" };
-        let call = Call::put(format!("/_snapshot/{}", path::encode(name)), verify);
-        let body = self.to_json(&body)?;
+        self.register_repository(name, if read_only { "verify=false" } else { "" }, &body)
+            .await
+    }
+
+    /// Registers a repository of any type.
+    pub(crate) async fn register_repository(&self, name: &str, query: &str, body: &Value) -> Result<()> {
+        let call = Call::put(format!("/_snapshot/{}", path::encode(name)), query);
+        let body = self.to_json(body)?;
         self.ok(&call.heavy().body(body, "application/json"))
             .await
             .map(drop)

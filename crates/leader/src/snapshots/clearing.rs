@@ -45,15 +45,9 @@ async fn forget(agent: &Agent, repository: &Arc<Repository>) {
     let cluster = agent.watch.cluster();
     // Nobody waits for anything now, so what an earlier life left is of no use either.
     let left = cluster.snapshots(repository.name()).await.unwrap_or_default();
-    for name in left {
-        if let Err(error) = cluster.remove_snapshot(repository.name(), &name).await {
-            tracing::debug!(snapshot = name, %error, "a snapshot of an earlier life stays");
-            return;
-        }
-        tracing::info!(
-            snapshot = name,
-            "removed a snapshot that an earlier life of this agent left"
-        );
+    if let Err(error) = remove_left(agent, repository, &left).await {
+        tracing::debug!(repository = repository.name(), %error, "a snapshot of an earlier life stays");
+        return;
     }
     if let Err(error) = cluster.remove_repository(repository.name()).await {
         tracing::debug!(repository = repository.name(), %error, "the repository stays registered");
@@ -94,17 +88,20 @@ pub(super) async fn sweep(snapshots: &Snapshots, agent: &Agent, repository: &Arc
 
 async fn leftovers(agent: &Agent, repository: &Arc<Repository>, left: &[String]) -> Result<(), ClusterError> {
     let _turn = agent.snapshots.0.turn.lock().await;
+    remove_left(agent, repository, left).await?;
+    forget(agent, repository).await;
+    Ok(())
+}
+
+/// Removes snapshots of an earlier life. The caller has the turn.
+async fn remove_left(agent: &Agent, repository: &Repository, left: &[String]) -> Result<(), ClusterError> {
+    let cluster = agent.watch.cluster();
     for name in left {
-        agent
-            .watch
-            .cluster()
-            .remove_snapshot(repository.name(), name)
-            .await?;
+        cluster.remove_snapshot(repository.name(), name).await?;
         tracing::info!(
             snapshot = name,
             "removed a snapshot that an earlier life of this agent left"
         );
     }
-    forget(agent, repository).await;
     Ok(())
 }

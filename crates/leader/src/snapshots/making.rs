@@ -216,7 +216,8 @@ async fn survey_all(
     Ok(found)
 }
 
-/// How an index stands now.
+/// How an index stands now; in the order of [`survey_all`]. That its terms are the older part is why [`super::taking`] looks once more
+/// before it believes them.
 pub(super) async fn survey(agent: &Agent, index: &IndexName) -> Result<Survey, TakeError> {
     let cluster = agent.watch.cluster();
     let state = cluster.index_state(index).await?;
