@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use slipstream_model::Bootstrap;
 
 /// Cross-cluster replication for OpenSearch and Elasticsearch, without plugins.
 ///
@@ -185,7 +186,7 @@ pub(crate) struct StartArgs {
     #[arg(long, value_name = "NAME")]
     pub(crate) leader_index: String,
     /// What the index begins with, instead of what the agent finds faster: the leader's files, or its documents
-    #[arg(long, value_name = "HOW", value_parser = ["files", "documents"])]
+    #[arg(long, value_name = "HOW", value_parser = Bootstrap::ALL.map(Bootstrap::as_str))]
     pub(crate) bootstrap: Option<String>,
     /// Wait until the leader's contents have been copied
     #[arg(long)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use slipstream_cluster::{Auth, ClientCert, ClusterConfig, Secret};
 
 use super::document::ConfigError;
-use super::section::{Given, Section};
+use super::section::Section;
 
 /// Whether a leader agent reads translog files, as the operator set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,29 +66,15 @@ pub(super) fn read_leader(
 
 fn address(section: &mut Section) -> Result<ClusterConfig, ConfigError> {
     let url = section.required("url")?;
-    check(&url)?;
+    url.behind_scheme(
+        "a cluster",
+        "give them by `username` and `password_file`, or by `api_key_file`",
+    )?;
     let mut config = ClusterConfig::new(url.value);
     config.auth = auth(section)?;
     config.ca_pem = section.file("ca_file")?.map(|given| given.value);
     config.client_cert = client_cert(section)?;
     Ok(config)
-}
-
-fn check(url: &Given<String>) -> Result<(), ConfigError> {
-    let rest = url
-        .value
-        .strip_prefix("http://")
-        .or_else(|| url.value.strip_prefix("https://"));
-    match rest {
-        // The value may hold a password, so it is not shown.
-        Some(rest) if rest.contains('@') => Err(url
-            .wrong("has credentials in it")
-            .advise("give them by `username` and `password_file`, or by `api_key_file`")),
-        Some(rest) if !rest.trim_start_matches('/').is_empty() => Ok(()),
-        _ => Err(url
-            .wrong(format!("`{}` is not the address of a cluster", url.value))
-            .advise("write http://HOST:PORT or https://HOST:PORT")),
-    }
 }
 
 fn auth(section: &mut Section) -> Result<Auth, ConfigError> {

@@ -314,6 +314,26 @@ impl<T> Given<T> {
 }
 
 impl Given<String> {
+    /// What stands behind `http://` or `https://`: the text must be the URL of `whom`, without credentials in it.
+    pub(crate) fn behind_scheme(&self, whom: &str, credentials: &str) -> Result<&str, ConfigError> {
+        let rest = self
+            .value
+            .strip_prefix("http://")
+            .or_else(|| self.value.strip_prefix("https://"));
+        match rest {
+            // The value may hold a password, so it is not shown.
+            Some(rest) if rest.contains('@') => Err(self.wrong("has credentials in it").advise(credentials)),
+            Some(rest) if !rest.trim_start_matches('/').is_empty() => Ok(rest),
+            _ => Err(self.no_url_of(whom)),
+        }
+    }
+
+    /// The text is not the URL of `whom`.
+    pub(crate) fn no_url_of(&self, whom: &str) -> ConfigError {
+        self.wrong(format!("`{}` is not the address of {whom}", self.value))
+            .advise("write http://HOST:PORT or https://HOST:PORT")
+    }
+
     /// The text as `HOST:PORT`; port 0 lets the system choose one.
     pub(crate) fn address(self) -> Result<String, ConfigError> {
         let good = self.value.rsplit_once(':').is_some_and(|(host, port)| {

@@ -81,18 +81,12 @@ pub(super) fn read(mut section: Section) -> Result<Option<Served>, ConfigError> 
 }
 
 fn base(given: &Given<String>) -> Result<String, ConfigError> {
-    let rest = given
-        .value
-        .strip_prefix("http://")
-        .or_else(|| given.value.strip_prefix("https://"));
-    match rest {
-        Some(rest)
-            if !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || "@?#*".contains(c)) =>
-        {
-            Ok(given.value.trim_end_matches('/').to_owned())
-        }
-        _ => Err(given
-            .wrong(format!("`{}` is not the address of a server", given.value))
-            .advise("write http://HOST:PORT or https://HOST:PORT")),
+    let rest = given.behind_scheme(
+        "a server",
+        "leave them out: the path that a restore's files get cannot be guessed",
+    )?;
+    if rest.contains(|c: char| c.is_whitespace() || "?#*".contains(c)) {
+        return Err(given.no_url_of("a server"));
     }
+    Ok(given.value.trim_end_matches('/').to_owned())
 }

@@ -584,6 +584,10 @@ fn files_are_served_to_this_host_or_over_tls() {
             "follower.toml:20: [snapshots] url: `agent:1` is not the address of a server",
         ),
         (
+            format!("{spool}address = \"127.0.0.1:9711\"\nurl = \"http://me:secret@agent:1\"\n"),
+            "follower.toml:20: [snapshots] url: has credentials in it → leave them out",
+        ),
+        (
             format!("{spool}address = \"127.0.0.1:9711\"\nclient_ca_file = \"ca.pem\"\n"),
             "follower.toml:20: [snapshots] client_ca_file: unknown key",
         ),
