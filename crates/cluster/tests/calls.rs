@@ -79,6 +79,15 @@ async fn server(answer: impl Fn(Asked) -> Option<Response> + Send + Sync + 'stat
     ClusterConfig::new(format!("http://{address}"))
 }
 
+/// A server that says what it is, and answers everything else with this.
+async fn engine_that_answers(body: String) -> ClusterConfig {
+    server(move |asked| {
+        let greets = asked.is("GET", "/");
+        json(200, if greets { GREETING } else { body.as_str() })
+    })
+    .await
+}
+
 #[expect(
     clippy::unnecessary_wraps,
     reason = "the servers' closures return it as it is"

@@ -61,17 +61,7 @@ async fn only_the_whole_answer_of_one_shard_is_trusted() {
         r#"{"total":1,"successful":1,"failed":1}"#,
         r#"{"total":2,"successful":2,"failed":0}"#,
     ] {
-        let config = server(move |asked| {
-            json(
-                200,
-                if asked.is("GET", "/") {
-                    GREETING.into()
-                } else {
-                    page(shards, &[])
-                },
-            )
-        })
-        .await;
+        let config = engine_that_answers(page(shards, &[])).await;
         let cluster = client(&config);
         let target = target(None);
         let range = query(&target).range;
@@ -93,17 +83,7 @@ async fn only_the_whole_answer_of_one_shard_is_trusted() {
         );
     }
     let late = page(WHOLE, &[]).replace("false", "true");
-    let config = server(move |asked| {
-        json(
-            200,
-            if asked.is("GET", "/") {
-                GREETING.to_owned()
-            } else {
-                late.clone()
-            },
-        )
-    })
-    .await;
+    let config = engine_that_answers(late).await;
     let error = client(&config)
         .read_page(&query(&target(None)))
         .await
@@ -119,17 +99,7 @@ async fn hits_that_were_not_asked_for_are_refused() {
     for seqs in [&[4][..], &[10], &[6, 5], &[5, 5], &[5, 6, 7]] {
         let hits: Vec<_> = seqs.iter().map(|seq| hit(*seq, "{}", "")).collect();
         let body = page(WHOLE, &hits);
-        let config = server(move |asked| {
-            json(
-                200,
-                if asked.is("GET", "/") {
-                    GREETING.to_owned()
-                } else {
-                    body.clone()
-                },
-            )
-        })
-        .await;
+        let config = engine_that_answers(body).await;
         let error = client(&config)
             .read_page(&query(&target(None)))
             .await
