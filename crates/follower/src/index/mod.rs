@@ -1,6 +1,6 @@
 //! One following index: its state machine, the making of the follower index, and its metadata.
 //!
-//! [`task`] walks the states, [`handle`] is how the agent speaks with it, [`prepare`] makes the follower index,
+//! [`task`] walks the states, [`handle`] is how the agent speaks with it, [`making`] has the follower index made by [`prepare`],
 //! [`metadata`] keeps mapping, settings and aliases ahead of the operations (I7), [`settings`] gets settings past a
 //! target of another engine or version, [`sightings`] tells whether the follower index is still the one that was made,
 //! [`opened`] waits for a leader index that is closed, [`restore`] and [`restoring`] begin with the leader's files where that is faster, [`ending`] ends it, [`release`] turns it into
@@ -9,6 +9,7 @@
 mod describe;
 mod ending;
 mod handle;
+mod making;
 mod metadata;
 mod opened;
 mod prepare;

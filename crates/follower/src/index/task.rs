@@ -6,28 +6,24 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use slipstream_cluster::Cluster;
-use slipstream_model::{IndexName, IndexUuid, Phase, Reason, ShardId, ShardKey, event};
+use slipstream_model::{IndexName, Phase, Reason, ShardId, ShardKey, event};
 use slipstream_store::{Definition, Store, StoreError};
 use slipstream_trace::Origin;
 use slipstream_wire::cause;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
-use super::describe::{DescribeError, Description, check, describe};
+use super::describe::{DescribeError, Description, describe};
 use super::handle::{Command, IndexHandle, Live, Reply, View};
 use super::metadata::MetadataSync;
 use super::opened::opened;
-use super::prepare::{PrepareError, prepare};
-use super::restore::{Choice, FileServer, Throttle, Transfers, Way, choose};
+use super::restore::{FileServer, Throttle, Transfers};
 use super::sightings::Sightings;
 use crate::apply::{Gate, LaneContext};
-use crate::backoff::Backoff;
 use crate::budget::Budget;
 use crate::control::{ControlError, DELETE_INDEX};
 use crate::leaders::LeaderBook;
@@ -67,7 +63,7 @@ pub(crate) struct IndexTask {
     /// Waits for the first preparation of a new index: if that fails for good, nothing of it stays behind.
     pub(super) started: Option<Reply>,
     /// Open from a start until the leader's contents have been copied, or it is given up.
-    bootstrap: Span,
+    pub(super) bootstrap: Span,
     /// The operator said "go on" although a shard's history had changed.
     accept_history: bool,
     /// Why it begins with documents, once that is known.
@@ -80,14 +76,6 @@ pub(super) enum Next {
     Phase,
     /// The task is over.
     End,
-}
-
-/// What `INIT` ends with.
-enum Made {
-    /// The follower index, empty, like the leader's as it was then; and why it gets documents.
-    Index(Description, IndexUuid, String),
-    /// The decision to begin with files, on this way.
-    Restoring(Description, Way),
 }
 
 /// Whose word a transition is.
@@ -218,103 +206,6 @@ impl IndexTask {
     pub(super) async fn describe_leader(&self) -> Result<Description, DescribeError> {
         let link = self.context.leaders.link(&self.definition.leader_alias)?;
         describe(&link, &self.definition.leader_index).await
-    }
-
-    /// `INIT`: makes the follower index.
-    async fn init(&mut self) -> Result<Next, StoreError> {
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
-        loop {
-            let attempt = tokio::select! {
-                attempt = self.make().instrument(self.bootstrap.clone()) => attempt,
-                () = self.context.shutdown.cancelled() => return Ok(Next::End),
-            };
-            let error = match attempt {
-                Ok(made) => {
-                    self.waiting_for(None);
-                    match made {
-                        Made::Index(leader, follower, why) => {
-                            self.definition.begun_with = Some(format!("documents: {why}"));
-                            self.definition.follower_index_uuid = Some(follower);
-                            self.definition.leader_index_uuid = Some(leader.uuid);
-                            self.definition.leader_cluster_uuid = Some(leader.cluster);
-                            self.definition.shards = leader.shards;
-                        }
-                        Made::Restoring(leader, way) => {
-                            self.definition.begun_with =
-                                Some(format!("files: a snapshot of the leader's, {way}"));
-                            self.definition.shards = leader.shards;
-                            self.definition.restoring = Some(way.folder().to_owned());
-                        }
-                    }
-                    self.enter(Phase::Bootstrapping, self.definition.reason.clone(), By::Agent)
-                        .await?;
-                    if let Some(started) = self.started.take() {
-                        let _ = started.send(Ok(()));
-                    }
-                    return Ok(Next::Phase);
-                }
-                Err(error) => error,
-            };
-            let error = match error {
-                NotMade::Unknown(reason) => {
-                    // It may be there although the target's answer is not: forgotten now, its name would be taken for good.
-                    if let Some(started) = self.started.take() {
-                        let reason = format!("{reason}; it goes on by itself, see _status");
-                        let _ = started.send(Err(ControlError::Unavailable(reason)));
-                    }
-                    ControlError::Unavailable(reason)
-                }
-                NotMade::No(error) => error,
-            };
-            if let Some(started) = self.started.take() {
-                // A new index that cannot be made at once leaves nothing behind, whoever's fault it is.
-                let (store, name) = (self.context.store.clone(), self.definition.follower_index.clone());
-                crate::blocking(move || store.remove_index(&name)).await?;
-                metrics::state(&self.definition.follower_index, None);
-                let _ = started.send(Err(error));
-                return Ok(Next::End);
-            }
-            if let ControlError::Unavailable(reason) = &error {
-                self.waiting_for(Some(reason.clone()));
-            } else {
-                self.enter(Phase::Failed, Reason::new(error.to_string()), By::Agent)
-                    .await?;
-                return Ok(Next::Phase);
-            }
-            tokio::select! {
-                () = sleep(backoff.next()) => {}
-                () = self.context.shutdown.cancelled() => return Ok(Next::End),
-                command = self.commands.recv() => match command {
-                    Some(command) => {
-                        self.command(command).await?;
-                        return Ok(Next::Phase);
-                    }
-                    None => return Ok(Next::End),
-                },
-            }
-        }
-    }
-
-    async fn make(&self) -> Result<Made, NotMade> {
-        let leader = self.describe_leader().await.map_err(ControlError::from)?;
-        check(&self.definition.leader_index, &leader)?;
-        let mut why = self.documents_because.clone();
-        if why.is_none() {
-            match choose(&self.context, &self.definition, &leader).await {
-                Choice::Files(way) => return Ok(Made::Restoring(leader, way)),
-                Choice::Documents(because) => why = Some(because),
-                Choice::Neither(error) => return Err(error.into()),
-            }
-        }
-        let uuid = prepare(
-            &self.context.cluster,
-            &self.definition.follower_index,
-            &self.definition.leader_index,
-            &leader,
-            &self.definition.overrides,
-        )
-        .await?;
-        Ok(Made::Index(leader, uuid, why.unwrap_or_default()))
     }
 
     /// `BOOTSTRAPPING` and `SYNCING`: sessions run.
@@ -587,29 +478,6 @@ impl IndexTask {
 /// Whether the leader index is closed, and nothing else is wrong.
 fn is_closed(failure: &ShardFailure) -> bool {
     matches!(failure, ShardFailure::Leader { cause, .. } if cause == cause::INDEX_CLOSED)
-}
-
-/// Why there is no follower index.
-enum NotMade {
-    /// It was not made.
-    No(ControlError),
-    /// The target did not say whether it was, but in these words that it cannot be asked.
-    Unknown(String),
-}
-
-impl From<ControlError> for NotMade {
-    fn from(error: ControlError) -> Self {
-        NotMade::No(error)
-    }
-}
-
-impl From<PrepareError> for NotMade {
-    fn from(error: PrepareError) -> Self {
-        match error {
-            PrepareError::Target { .. } => NotMade::Unknown(crate::chain(&error)),
-            error => NotMade::No(error.into()),
-        }
-    }
 }
 
 /// Why sessions were ended.
