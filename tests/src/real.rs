@@ -28,8 +28,8 @@ impl Pair {
         target: (Release, ServerConfig),
     ) -> Option<Pair> {
         let (leader, target) = tokio::join!(
-            Server::start(leader.0, leader.1),
-            Server::start(target.0, target.1),
+            Server::ready(leader.0, leader.1),
+            Server::ready(target.0, target.1),
         );
         Some(Pair {
             leader: or_skip(leader)?,

@@ -26,7 +26,7 @@ async fn i1_i3_the_primarys_node_of_three_is_killed_elasticsearch_7_10() {
 async fn fail_over(release: Release, nodes: usize, seed: u64) {
     let (leader, target) = tokio::join!(
         Cluster::start(release, nodes, ServerConfig::named("leader")),
-        Server::start(release, ServerConfig::named("target")),
+        Server::ready(release, ServerConfig::named("target")),
     );
     let (Some(mut leader), Some(target)) = (or_skip(leader), or_skip(target)) else {
         return;

@@ -222,6 +222,9 @@ pub fn escape(segment: &str) -> String {
     out
 }
 
+/// A wait as long as this is told.
+const SLOW: Duration = Duration::from_secs(3);
+
 /// Polls `check` until it succeeds and returns what it found; panics when `limit` has passed, telling `what` was
 /// awaited and why the last check was not content.
 pub async fn eventually<T, E: Display>(
@@ -229,12 +232,19 @@ pub async fn eventually<T, E: Display>(
     limit: Duration,
     mut check: impl AsyncFnMut() -> Result<T, E>,
 ) -> T {
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
+    let deadline = begun + limit;
     let mut pause = Duration::from_millis(10);
     let mut last = String::new();
     loop {
         let why = match tokio::time::timeout_at(deadline, check()).await {
-            Ok(Ok(value)) => return value,
+            Ok(Ok(value)) => {
+                // Where the time of a suite goes.
+                if begun.elapsed() > SLOW {
+                    println!("{:.1} s until {what}", begun.elapsed().as_secs_f64());
+                }
+                return value;
+            }
             Ok(Err(why)) => why.to_string(),
             Err(_) if last.is_empty() => "the check itself did not end".to_owned(),
             Err(_) => format!("the check was running again; before that: {last}"),

@@ -51,7 +51,7 @@ impl World {
         };
         let (leader, target) = tokio::join!(
             Cluster::start_with(release, nodes, config, through_the_wire),
-            Server::start(release, ServerConfig::named("target")),
+            Server::ready(release, ServerConfig::named("target")),
         );
         let (leader, target) = (or_skip(leader)?, or_skip(target)?);
         let mut agents = Agents::prepare(&leader.nodes[0].url(), &target.url(), &Options::default()).await;

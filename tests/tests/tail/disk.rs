@@ -22,7 +22,7 @@ pub(crate) async fn full_and_emptied(release: Release) {
     let Some(leader) = or_skip(Server::start(release, config).await) else {
         return;
     };
-    let Some(target) = or_skip(Server::start(release, ServerConfig::named("target")).await) else {
+    let Some(target) = or_skip(Server::ready(release, ServerConfig::named("target")).await) else {
         return;
     };
     let world = World::of(leader, Some(target), Options::default()).await;

@@ -18,7 +18,7 @@ fn with(cluster: String) -> Options {
 }
 
 pub(crate) async fn every_one(release: Release, seed: u64) {
-    let Some(leader) = or_skip(Server::start(release, ServerConfig::named("both")).await) else {
+    let Some(leader) = or_skip(Server::ready(release, ServerConfig::named("both")).await) else {
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");

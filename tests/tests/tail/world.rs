@@ -28,7 +28,7 @@ impl World {
 
     /// One cluster that is leader and target.
     pub(crate) async fn alone(release: Release) -> Option<World> {
-        let server = or_skip(Server::start(release, ServerConfig::named("both")).await)?;
+        let server = or_skip(Server::ready(release, ServerConfig::named("both")).await)?;
         Some(World::of(server, None, Options::default()).await)
     }
 
