@@ -296,3 +296,40 @@ async fn analysis_that_the_leader_changes_while_it_is_closed_arrives_by_itself()
     }
     assert_eq!(stage.agents.status("f").await["status"], "SYNCING");
 }
+
+/// What the target's templates hold for an index of that name is for its own indices.
+#[tokio::test(flavor = "multi_thread")]
+async fn templates_of_the_target_add_nothing_to_a_follower() {
+    let Some(stage) = Stage::start().await else {
+        return;
+    };
+    let contents = json!({
+        "settings": { "index.number_of_shards": 3, "index.default_pipeline": "nowhere" },
+        "mappings": { "dynamic": "strict", "properties": { "extra": { "type": "keyword" } } },
+        "aliases": { "all-of-them": {} },
+    });
+    let mut older = contents.clone();
+    older["index_patterns"] = json!(["older-*"]);
+    done(stage.target.put("/_template/older", &older).await);
+    let newer = json!({ "index_patterns": ["newer-*"], "template": contents, "priority": 1_000_000 });
+    done(stage.target.put("/_index_template/newer", &newer).await);
+    let streams = json!({ "index_patterns": ["streams-*"], "data_stream": {}, "priority": 7 });
+    done(stage.target.put("/_index_template/streams", &streams).await);
+    for name in ["older-f", "newer-f", "streams-f"] {
+        let lead = format!("lead-{name}");
+        stage.create(&lead, json!({})).await;
+        stage.write(&lead, 0..5).await;
+        stage.agents.follow(name, &lead).await;
+        stage.write(&lead, 5..10).await;
+        stage.pair.wait_until_equal(&lead, name, LONG).await;
+        let (_, mapping) = stage.target.get(&format!("/{name}/_mapping")).await;
+        let only = json!({ "properties": { "n": { "type": "long" } } });
+        assert_eq!(mapping[name]["mappings"], only, "{name}");
+    }
+    let (_, templates) = stage.target.get("/_index_template").await;
+    let templates = templates["index_templates"].as_array().expect("a list");
+    let ours = templates
+        .iter()
+        .filter(|template| template["name"].as_str().is_some_and(|name| name.starts_with("slipstream")));
+    assert_eq!(ours.count(), 0, "{templates:?}");
+}

@@ -313,7 +313,7 @@ impl Cluster {
     }
 
     /// A removal; what is not there is removed.
-    async fn gone(&self, call: &Call) -> Result<()> {
+    pub(crate) async fn gone(&self, call: &Call) -> Result<()> {
         match self.ok(call).await {
             Err(error) if error.kind != ErrorKind::NotFound => Err(error),
             _ => Ok(()),

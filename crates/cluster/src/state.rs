@@ -309,11 +309,6 @@ impl Cluster {
         state: IndexState,
     ) -> Result<IndexDescription> {
         #[derive(Deserialize)]
-        struct WithMapping {
-            #[serde(default)]
-            mappings: Option<Box<RawValue>>,
-        }
-        #[derive(Deserialize)]
         struct WithSettings {
             #[serde(default)]
             settings: Settings,
@@ -323,9 +318,7 @@ impl Cluster {
             #[serde(default)]
             aliases: Map<String, Value>,
         }
-        let mapping: WithMapping = self
-            .of_index(index, Call::get(format!("/{segment}/_mapping"), ""))
-            .await?;
+        let mapping = self.mapping(index).await?;
         let settings: WithSettings = self
             .of_index(
                 index,
@@ -337,12 +330,27 @@ impl Cluster {
             .await?;
         Ok(IndexDescription {
             state,
-            mapping: mapping
-                .mappings
-                .unwrap_or_else(|| RawValue::from_string("{}".to_owned()).unwrap_or_default()),
+            mapping,
             settings: settings.settings,
             aliases: aliases.aliases,
         })
+    }
+
+    /// The mapping of one index as the engine prints it; `{}` if there is none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such index.
+    pub async fn mapping(&self, index: &IndexName) -> Result<Box<RawValue>> {
+        #[derive(Deserialize)]
+        struct WithMapping {
+            #[serde(default)]
+            mappings: Option<Box<RawValue>>,
+        }
+        let path = format!("/{}/_mapping", self.segment(index)?);
+        let answer: WithMapping = self.of_index(index, Call::get(path, "")).await?;
+        Ok(answer
+            .mappings
+            .unwrap_or_else(|| RawValue::from_string("{}".to_owned()).unwrap_or_default()))
     }
 
     /// The settings of one index, flat.

@@ -8,6 +8,10 @@ use slipstream_model::settings::Settings;
 
 use crate::client::{Call, Cluster};
 use crate::error::{ErrorKind, Result};
+use crate::path;
+
+/// The priority of a template that counts before all others: as high as every JSON parser reads exactly, which nobody else asks for.
+const BEFORE_ALL: u64 = 9_007_199_254_740_991;
 
 /// What a change of metadata answers.
 #[derive(Deserialize)]
@@ -43,6 +47,29 @@ impl Cluster {
         self.acknowledged(call.heavy().body(body, "application/json"))
             .await
             .map(drop)
+    }
+
+    /// Makes an index template, named `template`, that is the only one to count when the index of that name is created, and gives it
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Forbidden`] where the caller may not manage templates, [`ErrorKind::BadRequest`] and the like where the engine has
+    /// none of this kind (before Elasticsearch 7.8).
+    pub async fn put_empty_template(&self, template: &str, index: &IndexName) -> Result<()> {
+        // Only to refuse a name that means more than one index.
+        self.segment(index)?;
+        let body = self.to_json(&json!({ "index_patterns": [index], "priority": BEFORE_ALL, "template": {} }))?;
+        let call = Call::put(format!("/_index_template/{}", path::encode(template)), "");
+        self.acknowledged(call.heavy().body(body, "application/json"))
+            .await
+            .map(drop)
+    }
+
+    /// Removes an index template. Nothing happens if there is none.
+    pub async fn remove_template(&self, template: &str) -> Result<()> {
+        let path = format!("/_index_template/{}", path::encode(template));
+        self.gone(&Call::new(reqwest::Method::DELETE, path, "").heavy())
+            .await
     }
 
     /// Adds to the mapping of an index.

@@ -13,6 +13,7 @@ use tracing::Instrument;
 use super::describe::{Description, check};
 use super::prepare::{PrepareError, prepare};
 use super::restore::{Choice, Way, choose};
+use super::shield;
 use super::task::{By, IndexTask, Next};
 use crate::backoff::Backoff;
 use crate::control::ControlError;
@@ -112,6 +113,12 @@ impl IndexTask {
                 Choice::Documents(because) => why = Some(because),
                 Choice::Neither(error) => return Err(error.into()),
             }
+        }
+        if self.started.is_none() {
+            // Perhaps not the first life that makes it.
+            shield::lower(&self.context.cluster, &self.definition.follower_index)
+                .await
+                .map_err(|error| ControlError::Unavailable(format!("the target cluster: {}", crate::chain(&error))))?;
         }
         let uuid = prepare(
             &self.context.cluster,

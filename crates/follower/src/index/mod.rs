@@ -1,6 +1,7 @@
 //! One following index: its state machine, the making of the follower index, and its metadata.
 //!
-//! [`task`] walks the states, [`handle`] is how the agent speaks with it, [`making`] has the follower index made by [`prepare`],
+//! [`task`] walks the states, [`handle`] is how the agent speaks with it, [`making`] has the follower index made by [`prepare`] behind
+//! [`shield`],
 //! [`metadata`] keeps mapping, settings and aliases ahead of the operations (I7), [`settings`] gets settings past a
 //! target of another engine or version, [`sightings`] tells whether the follower index is still the one that was made,
 //! [`opened`] waits for a leader index that is closed, [`restore`] and [`restoring`] begin with the leader's files where that is faster, [`ending`] ends it, [`release`] turns it into
@@ -17,6 +18,7 @@ mod release;
 mod restore;
 mod restoring;
 mod settings;
+mod shield;
 mod sightings;
 mod task;
 

@@ -1,7 +1,8 @@
 //! Making the follower index: like the leader's, with what is held while following, and empty.
 //!
 //! The definition says `INIT` before the index is created, so an index that exists when `INIT` is entered again was made
-//! by an earlier life, if it is still empty; anything else is somebody's data and is left alone.
+//! by an earlier life, if it is still empty; anything else is somebody's data and is left alone. What templates of the target would add
+//! is kept away by [`shield`].
 
 use slipstream_cluster::{Cluster, ClusterError, ErrorKind};
 use slipstream_model::settings::{Settings, while_following};
@@ -10,6 +11,7 @@ use thiserror::Error;
 
 use super::describe::Description;
 use super::settings::drop_unknown;
+use super::shield;
 use crate::control::ControlError;
 
 /// Why the follower index could not be made.
@@ -67,38 +69,105 @@ pub(super) async fn prepare(
             leader.routing_shards.to_string().into(),
         );
     }
-    let mut aliases = leader.aliases.clone();
-    loop {
-        let made = cluster
-            .create_index(index, &settings, &leader.mapping, &aliases)
-            .await;
-        let Err(source) = made else { break };
-        if !aliases.is_empty() && is_about_an_alias(&source) {
-            // A roll-over on its way, say: the index before is still the one to write to. They are put once it is there.
-            aliases.clear();
-        } else if let Some(unknown) = drop_unknown(&source, &mut settings) {
-            // What the leader has and the target does not know is left out; what was asked for is not.
-            let (asked_for, unknown): (Vec<_>, Vec<_>) =
-                unknown.into_iter().partition(|name| overrides.contains_key(name));
-            if !asked_for.is_empty() {
-                return Err(PrepareError::UnknownOverride(asked_for));
+    let wanted = Wanted {
+        index,
+        leader_index,
+        leader,
+        overrides,
+    };
+    let first = wanted.create(cluster, settings.clone()).await;
+    let templates_show = match &first {
+        Ok(_) => shield::shows(&cluster.mapping(index).await.map_err(target)?, &leader.mapping),
+        Err(PrepareError::Refused { .. }) => true,
+        Err(_) => false,
+    };
+    if templates_show {
+        wanted.create_behind_the_shield(cluster, settings, first).await
+    } else {
+        first
+    }
+}
+
+/// What is to be made.
+struct Wanted<'a> {
+    index: &'a IndexName,
+    leader_index: &'a IndexName,
+    leader: &'a Description,
+    overrides: &'a Settings,
+}
+
+impl Wanted<'_> {
+    /// Creates it once more, without what templates add, if that can be.
+    async fn create_behind_the_shield(
+        &self,
+        cluster: &Cluster,
+        settings: Settings,
+        first: Result<IndexUuid, PrepareError>,
+    ) -> Result<IndexUuid, PrepareError> {
+        let index = self.index;
+        let target = |source| PrepareError::Target {
+            index: index.clone(),
+            source,
+        };
+        if let Err(error) = shield::raise(cluster, index).await {
+            let reason = crate::chain(&error);
+            tracing::warn!(%index, reason, "index templates of the target may have a part in the follower index, and cannot be kept away");
+            return first;
+        }
+        let again = async {
+            if first.is_ok() {
+                cluster.delete_index(index).await.map_err(target)?;
             }
-            tracing::warn!(%index, ?unknown, "the target does not have these settings of the leader");
-        } else if source.is_transient() {
-            return Err(target(source));
-        } else if source.kind == ErrorKind::Conflict {
-            return adopt(cluster, index).await;
-        } else {
-            return Err(PrepareError::Refused {
-                leader: leader_index.clone(),
-                source,
-            });
+            self.create(cluster, settings).await
+        };
+        let again = again.await;
+        shield::lower(cluster, index).await.map_err(target)?;
+        // Refused for another reason than a template: what was refused first was what is wanted.
+        match (first, again) {
+            (Err(first), Err(PrepareError::Refused { .. })) => Err(first),
+            (_, again) => again,
         }
     }
-    let state = cluster.index_state(index).await.map_err(target)?;
-    state
-        .map(|state| state.uuid)
-        .ok_or_else(|| PrepareError::Occupied(index.clone()))
+
+    async fn create(&self, cluster: &Cluster, mut settings: Settings) -> Result<IndexUuid, PrepareError> {
+        let (index, overrides) = (self.index, self.overrides);
+        let target = |source| PrepareError::Target {
+            index: index.clone(),
+            source,
+        };
+        let mut aliases = self.leader.aliases.clone();
+        loop {
+            let made = cluster
+                .create_index(index, &settings, &self.leader.mapping, &aliases)
+                .await;
+            let Err(source) = made else { break };
+            if !aliases.is_empty() && is_about_an_alias(&source) {
+                // A roll-over on its way, say: the index before is still the one to write to. They are put once it is there.
+                aliases.clear();
+            } else if let Some(unknown) = drop_unknown(&source, &mut settings) {
+                // What the leader has and the target does not know is left out; what was asked for is not.
+                let (asked_for, unknown): (Vec<_>, Vec<_>) =
+                    unknown.into_iter().partition(|name| overrides.contains_key(name));
+                if !asked_for.is_empty() {
+                    return Err(PrepareError::UnknownOverride(asked_for));
+                }
+                tracing::warn!(%index, ?unknown, "the target does not have these settings of the leader");
+            } else if source.is_transient() {
+                return Err(target(source));
+            } else if source.kind == ErrorKind::Conflict {
+                return adopt(cluster, index).await;
+            } else {
+                return Err(PrepareError::Refused {
+                    leader: self.leader_index.clone(),
+                    source,
+                });
+            }
+        }
+        let state = cluster.index_state(index).await.map_err(target)?;
+        state
+            .map(|state| state.uuid)
+            .ok_or_else(|| PrepareError::Occupied(index.clone()))
+    }
 }
 
 /// Whether the target refuses an index for one of its aliases: another index writes through it, or has its name.
