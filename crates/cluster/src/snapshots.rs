@@ -290,6 +290,20 @@ impl Cluster {
         Ok(answer.into_values().flat_map(|found| found.shards).collect())
     }
 
+    /// Takes away the settings that the target did not know when it restored an index, and returns their names, those before it set them
+    /// aside.
+    pub async fn forget_archived_settings(&self, index: &IndexName) -> Result<Vec<String>> {
+        const ASIDE: &str = "archived.";
+        let settings = self.settings(index).await?;
+        let aside = settings.keys().filter_map(|name| name.strip_prefix(ASIDE));
+        let names: Vec<String> = aside.map(str::to_owned).collect();
+        if !names.is_empty() {
+            let none = Settings::from_iter([(format!("{ASIDE}*"), Value::Null)]);
+            self.put_settings(index, &none).await?;
+        }
+        Ok(names)
+    }
+
     /// The transient value of a cluster setting, as the engine prints it; `None` if it has none.
     pub async fn transient_setting(&self, name: &str) -> Result<Option<String>> {
         let call = Call::get("/_cluster/settings", "flat_settings=true");

@@ -160,7 +160,7 @@ impl Agent {
             leader_cluster_uuid: Some(leader.cluster),
             follower_index_uuid: None,
             restoring: None,
-            restored_index_uuid: None,
+            restored_created_at: None,
             begun_with: None,
             bootstrap: request.bootstrap,
             phase: Phase::Init,

@@ -68,9 +68,9 @@ pub struct Definition {
     /// While it begins with the leader's files, and until what that left is cleared up: the folder that they go through.
     #[serde(default)]
     pub restoring: Option<PathBuf>,
-    /// The index that is being made that way, once the target has begun to.
+    /// When the leader index was created, as its engine prints it, for as long: an index that is made from its files was, too.
     #[serde(default)]
-    pub restored_index_uuid: Option<IndexUuid>,
+    pub restored_created_at: Option<String>,
     /// What it began with, files or documents, and why, in words.
     #[serde(default)]
     pub begun_with: Option<String>,

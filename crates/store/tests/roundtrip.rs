@@ -30,7 +30,7 @@ fn definition(name: &str) -> Definition {
         leader_cluster_uuid: None,
         follower_index_uuid: None,
         restoring: None,
-        restored_index_uuid: None,
+        restored_created_at: None,
         begun_with: None,
         bootstrap: None,
         phase: Phase::Paused,

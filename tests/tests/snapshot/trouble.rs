@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use slipstream_testkit::client::eventually;
-use slipstream_tests::agents::{LONG, issue};
+use slipstream_tests::agents::{ALIAS, LONG, issue};
 
 use super::ending::{recovers, restoring};
 use super::world::{World, copy};
@@ -132,17 +132,35 @@ pub(crate) async fn a_snapshot_of_somebody_else(world: &World) {
     world.agents.command(&copy("beside"), "_stop").await;
 }
 
-/// What is left of the restore is an index without files, which its recovery says nothing of any more. With what it begins then depends
-/// on how long the target is away.
+/// What is left of the restore is an index without files, which its recovery says nothing of any more, and nobody remembers it: the agent
+/// dies too.
 pub(crate) async fn a_target_that_dies_while_it_restores(world: &mut World) {
     restoring(world, "restored").await;
+    world.agents.follower.kill();
     world.target.restart().await.expect("the target comes back");
     recovers(world, Value::Null).await;
+    world.agents.follower.start();
+    world.agents.wait_for_gateway().await;
+    ends_well(world, "restored").await;
+}
+
+/// A setting that was asked for and that the target does not have: as with documents, there is no such follower, and it says why.
+pub(crate) async fn a_setting_that_the_target_does_not_know(world: &World) {
+    world.fill("unknown", 500).await;
+    let body = json!({ "leader_alias": ALIAS, "leader_index": "unknown", "settings": { "index.bogus": 1 } });
+    let path = format!("/_plugins/_replication/{}/_start", copy("unknown"));
+    acknowledged(world.agents.gateway.put(&path, &body).await);
     world
         .agents
-        .wait_for_status(&copy("restored"), "SYNCING", LONG)
+        .wait_for_status(&copy("unknown"), "FAILED", LONG)
         .await;
-    world.equal("restored").await;
+    let status = world.agents.status(&copy("unknown")).await;
+    let reason = status["reason"].as_str().unwrap_or_default();
+    assert!(
+        reason.starts_with("unknown setting [index.bogus] in the settings asked for"),
+        "{status}"
+    );
     world.nothing_is_left().await;
-    world.agents.command(&copy("restored"), "_stop").await;
+    assert_eq!(world.target().get(&format!("/{}", copy("unknown"))).await.0, 404);
+    world.agents.command(&copy("unknown"), "_stop").await;
 }

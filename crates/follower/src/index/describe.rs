@@ -29,6 +29,11 @@ pub(crate) struct Description {
 }
 
 impl Description {
+    /// When it was created, as its engine prints it.
+    pub(crate) fn created_at(&self) -> Option<&str> {
+        self.settings.get(CREATED_AT).and_then(Value::as_str)
+    }
+
     /// How it spreads documents over its shards.
     pub(crate) fn routing(&self) -> ShardRouting {
         let partition_size = self.settings.get("index.routing_partition_size");
@@ -42,6 +47,9 @@ impl Description {
         }
     }
 }
+
+/// What the engines keep an index's moment of creation in; a restored index has that of the one it was made from.
+pub(super) const CREATED_AT: &str = "index.creation_date";
 
 /// Why there is no description.
 #[derive(Debug, Error)]

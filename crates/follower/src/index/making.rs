@@ -52,6 +52,7 @@ impl IndexTask {
                                 Some(format!("files: a snapshot of the leader's, {way}"));
                             self.definition.shards = leader.shards;
                             self.definition.restoring = Some(way.folder().to_owned());
+                            self.definition.restored_created_at = leader.created_at().map(str::to_owned);
                         }
                     }
                     self.enter(Phase::Bootstrapping, self.definition.reason.clone(), By::Agent)

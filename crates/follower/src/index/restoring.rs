@@ -51,7 +51,7 @@ impl IndexTask {
                         self.definition.leader_index_uuid = Some(leader.uuid);
                         self.definition.leader_cluster_uuid = Some(leader.cluster);
                         self.definition.restoring = None;
-                        self.definition.restored_index_uuid = None;
+                        self.definition.restored_created_at = None;
                         self.save().await?;
                         metrics::restored(true);
                         tracing::info!(index = %definition.follower_index, "restored from the leader's files");
@@ -63,21 +63,30 @@ impl IndexTask {
                 () = self.context.shutdown.cancelled() => return Ok(Next::End),
                 command = self.commands.recv() => {
                     let Some(command) = command else { return Ok(Next::End) };
-                    self.definition.restored_index_uuid = restoring.begun();
                     self.command(command).await?;
                     return Ok(Next::Phase);
                 }
             };
+            let reason = crate::chain(&error);
+            if error.target_is_away() {
+                // Documents would not arrive either.
+                tracing::debug!(index = %definition.follower_index, reason, "the restore waits for the target");
+                progress.wait_for(Some(reason));
+                pause = backoff.next();
+                continue;
+            }
             attempts += 1;
             metrics::restored(false);
-            let reason = crate::chain(&error);
             tracing::warn!(event = event::FILES_FAILED, index = %definition.follower_index, reason, attempts, "an index could not begin with the leader's files");
+            if let RestoreError::Settings(_) = error {
+                self.enter(Phase::Failed, Reason::new(reason), By::Agent).await?;
+                return Ok(Next::Phase);
+            }
             if attempts == ATTEMPTS {
                 break reason;
             }
             pause = backoff.next();
         };
-        self.definition.restored_index_uuid = restoring.begun();
         if self.definition.bootstrap == Some(Bootstrap::Files) {
             let why = format!("it was to begin with files, and {failure}");
             self.enter(Phase::Failed, Reason::new(why), By::Agent).await?;
@@ -126,7 +135,7 @@ impl IndexTask {
         }
         self.waiting_for(None);
         self.definition.restoring = None;
-        self.definition.restored_index_uuid = None;
+        self.definition.restored_created_at = None;
         self.save().await?;
         Ok(Next::Phase)
     }

@@ -24,11 +24,11 @@ mod throttle;
 mod way;
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use slipstream_cluster::{ClusterError, Restore, RestoreState};
+use serde_json::Value;
+use slipstream_cluster::{ClusterError, ErrorKind, Restore, RestoreState};
 use slipstream_model::ident::fingerprint;
 use slipstream_model::settings::{Settings, difference, left_out_of_a_restore, while_following};
 use slipstream_model::{IndexUuid, ShardId};
@@ -39,10 +39,10 @@ use thiserror::Error;
 use tokio::time::sleep;
 use tonic::Status;
 
-use super::describe::{DescribeError, Description};
+use super::describe::{CREATED_AT, DescribeError, Description};
+use super::prepare::PrepareError;
 use super::task::TaskContext;
 use crate::leaders::LeaderError;
-use crate::lock;
 
 use known::Restored;
 
@@ -125,9 +125,20 @@ pub(super) enum RestoreError {
     /// The leader index is another one by now.
     #[error("the leader index was changed while its files were copied: {0}")]
     Changed(String),
+    /// The target does not know a setting that was asked for.
+    #[error(transparent)]
+    Settings(#[from] PrepareError),
     /// The agent's own store.
     #[error("the store of this agent failed")]
     Store(#[from] StoreError),
+}
+
+impl RestoreError {
+    /// Whether nobody answers at the target, so that nothing can be said of the restore.
+    pub(super) fn target_is_away(&self) -> bool {
+        matches!(self, RestoreError::Target(error)
+            if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Unknown) || error.status() == Some(503))
+    }
 }
 
 impl From<Status> for RestoreError {
@@ -144,9 +155,6 @@ pub(super) struct Restoring<'a> {
     repository: String,
     files: Files,
     way: Way,
-    /// The index that was begun, in this life or an earlier one. A target that dies in the middle does not remember where it came
-    /// from, so we do.
-    begun: Mutex<Option<IndexUuid>>,
 }
 
 impl<'a> Restoring<'a> {
@@ -164,7 +172,6 @@ impl<'a> Restoring<'a> {
             files: Files::new(folder.join(&repository)),
             way: Way::through(context, folder),
             repository,
-            begun: Mutex::new(definition.restored_index_uuid.clone()),
         }
     }
 
@@ -175,6 +182,9 @@ impl<'a> Restoring<'a> {
         self.clear_target().await?;
         progress.enter(Stage::Snapshot);
         let leader = self.described(progress).await?;
+        if leader.created_at() != self.definition.restored_created_at.as_deref() {
+            return Err(RestoreError::Changed("it is another index of that name".to_owned()));
+        }
         let copied = self.copy(&leader, progress).await?;
         // The next attempt finds files and snapshot as they are, should this one fail.
         let turn = self.context.transfers.restore().await;
@@ -211,11 +221,10 @@ impl<'a> Restoring<'a> {
                 without: &left_out_of_a_restore(),
             })
             .await?;
-        self.remember_begun().await?;
         let mut stuck = None;
         loop {
             match cluster.restore_state(name, LOOK).await? {
-                RestoreState::Complete => return Ok(()),
+                RestoreState::Complete => return self.forget_unknown_settings().await,
                 RestoreState::InProgress(bytes) => {
                     progress.restored(bytes);
                     stuck = None;
@@ -231,31 +240,33 @@ impl<'a> Restoring<'a> {
         }
     }
 
-    /// Keeps in mind which index is being restored, so that a later life knows it for its own.
-    async fn remember_begun(&self) -> Result<(), RestoreError> {
+    /// What the target does not know, a restore keeps aside in the index. Of the leader's it is left out, as with documents; what the
+    /// operator has asked for is not.
+    async fn forget_unknown_settings(&self) -> Result<(), RestoreError> {
         let index = &self.definition.follower_index;
-        let state = self.context.cluster.index_state(index).await?;
-        let uuid = state.map(|state| state.uuid);
-        lock(&self.begun).clone_from(&uuid);
-        let definition = Definition {
-            restored_index_uuid: uuid,
-            ..self.definition.clone()
-        };
-        let store = self.context.store.clone();
-        Ok(crate::blocking(move || store.put_definition(&definition)).await?)
+        let unknown = self.context.cluster.forget_archived_settings(index).await?;
+        let (asked_for, unknown): (Vec<_>, Vec<_>) = unknown
+            .into_iter()
+            .partition(|name| self.definition.overrides.contains_key(name));
+        if !asked_for.is_empty() {
+            return Err(PrepareError::UnknownOverride(asked_for).into());
+        }
+        if !unknown.is_empty() {
+            tracing::warn!(%index, ?unknown, "the target does not have these settings of the leader");
+        }
+        Ok(())
     }
 
-    /// The index that was begun, for the definition of a state that clears it up.
-    pub(super) fn begun(&self) -> Option<IndexUuid> {
-        lock(&self.begun).clone()
-    }
-
-    /// Whether the target has an index of that name that this restore has made.
+    /// Whether the target has an index of that name that this restore has made. A target that dies in the middle does not remember where
+    /// the index came from; but the index is as old as the leader's, which nothing else that makes an index gives it.
     async fn is_ours(&self) -> Result<bool, RestoreError> {
         let (cluster, index) = (&self.context.cluster, &self.definition.follower_index);
-        let begun = self.begun();
-        let state = cluster.index_state(index).await?;
-        if state.is_some_and(|state| Some(state.uuid) == begun) {
+        let settings = match cluster.settings(index).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
+            settings => settings?,
+        };
+        let created_at = settings.get(CREATED_AT).and_then(Value::as_str);
+        if created_at.is_some() && created_at == self.definition.restored_created_at.as_deref() {
             return Ok(true);
         }
         Ok(cluster.is_restored_from(index, &self.repository).await?)

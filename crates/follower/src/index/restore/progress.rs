@@ -168,7 +168,7 @@ impl Progress {
     }
 
     /// What keeps it from moving.
-    pub(super) fn wait_for(&self, what: Option<String>) {
+    pub(in crate::index) fn wait_for(&self, what: Option<String>) {
         lock(&self.0).waiting_for = what;
     }
 
