@@ -315,7 +315,12 @@ async fn templates_of_the_target_add_nothing_to_a_follower() {
     done(stage.target.put("/_index_template/newer", &newer).await);
     let streams = json!({ "index_patterns": ["streams-*"], "data_stream": {}, "priority": 7 });
     done(stage.target.put("/_index_template/streams", &streams).await);
-    for name in ["older-f", "newer-f", "streams-f"] {
+    // Nothing of this one is seen in a mapping.
+    let mark = json!({ "processors": [{ "set": { "field": "marked", "value": true } }] });
+    done(stage.target.put("/_ingest/pipeline/mark", &mark).await);
+    let marking = json!({ "index_patterns": ["marked-*"], "settings": { "index.final_pipeline": "mark" } });
+    done(stage.target.put("/_template/marking", &marking).await);
+    for name in ["older-f", "newer-f", "streams-f", "marked-f"] {
         let lead = format!("lead-{name}");
         stage.create(&lead, json!({})).await;
         stage.write(&lead, 0..5).await;

@@ -140,7 +140,7 @@ pub fn difference(current: &Settings, wanted: &Settings) -> Settings {
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     for name in current.keys() {
-        if !wanted.contains_key(name) && travel(name) == Travel::Copied {
+        if !wanted.contains_key(name) && travel(name) != Travel::Private {
             change.insert(name.clone(), Value::Null);
         }
     }
@@ -238,5 +238,13 @@ mod tests {
         ]);
         let change = difference(&current, &Settings::new());
         assert_eq!(change, settings(&[("index.refresh_interval", Value::Null)]));
+    }
+
+    #[test]
+    fn a_pipeline_that_a_template_of_the_targets_gave_it_is_reset() {
+        let current = settings(&[("index.final_pipeline", json!("mark"))]);
+        let wanted = while_following(&Settings::new(), &Settings::new());
+        let change = difference(&current, &wanted);
+        assert_eq!(change.get("index.final_pipeline"), Some(&Value::Null));
     }
 }
