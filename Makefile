@@ -15,6 +15,8 @@ IN_TURN := -- --test-threads=1
 # Every file of tests/tests is a suite on real servers; the storm has a target of its own.
 STORM := storm
 SUITES := $(filter-out $(STORM),$(patsubst tests/tests/%.rs,%,$(wildcard tests/tests/*.rs)))
+# These drive embedded clusters for the most part and wait more than they work: they run beside the others.
+LIGHT := control observability page requests trouble
 # Tests of the crates, but for those of the test kit that start servers.
 KIT := $(patsubst crates/testkit/tests/%.rs,%,$(wildcard crates/testkit/tests/kit_*.rs))
 CRATES := $(sort $(filter-out $(KIT),$(basename $(notdir $(wildcard crates/*/tests/*.rs)))))
@@ -53,7 +55,14 @@ unit: ready ## Unit and property tests; no servers
 .PHONY: e2e
 e2e: ready-servers ## Conformance and end-to-end suites on real servers (SUITES="walkthrough" picks some)
 	$(CARGO) build --workspace --all-targets
-	$(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(SUITES)) $(IN_TURN)
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	$(MAKE) lane LANE="$(filter $(LIGHT),$(SUITES))" >"$$log" 2>&1 & light=$$!; \
+	failed=0; $(MAKE) lane LANE="$(filter-out $(LIGHT),$(SUITES))" || failed=1; \
+	wait $$light || failed=1; cat "$$log"; exit $$failed
+
+.PHONY: lane
+lane:
+	@[ -z "$(LANE)" ] || $(CARGO) test --workspace --no-fail-fast $(addprefix --test ,$(LANE)) $(IN_TURN)
 
 .PHONY: kit
 kit: ready-servers ## The test kit's own tests on real servers

@@ -117,7 +117,8 @@ impl Instance {
 
     async fn launch_and_wait(&mut self) -> Result<(), SkipOrError> {
         self.child = Some(self.launch.spawn()?);
-        let deadline = Instant::now() + START_LIMIT;
+        let begun = Instant::now();
+        let deadline = begun + START_LIMIT;
         let client = self.client();
         loop {
             if let Some(status) = self.exited() {
@@ -125,6 +126,8 @@ impl Instance {
                 return Err(self.start_error(format!("it ended with {status}")));
             }
             if let Ok((200, _)) = client.try_get("/_cluster/health?master_timeout=1s").await {
+                // Where the time of a suite goes.
+                println!("{} started in {:.1} s", self.release(), begun.elapsed().as_secs_f64());
                 return Ok(());
             }
             if Instant::now() > deadline {
