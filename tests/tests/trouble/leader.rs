@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use slipstream_testkit::client::eventually;
 use slipstream_tests::agents::SOON;
 
 use slipstream_tests::world::{World, pass, refusal};
@@ -200,4 +201,30 @@ async fn i7_a_limit_raised_on_the_leader_arrives_before_the_fields_that_need_it(
         .await;
     world.start_follower().await;
     world.goes_on("lead", "f").await;
+}
+
+/// An index may give less in one answer than most do: what is gone of it is found all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn i3_deletes_are_found_in_an_index_with_small_answers() {
+    let world = World::start().await;
+    world
+        .create("lead", json!({ "max_result_window": 20 }), json!({}))
+        .await;
+    world.leader.write("lead", 0..400).await;
+    world.agents.follow("f", "lead").await;
+    world.agents.wait_for_status("f", "SYNCING", SOON).await;
+    for id in (0..400).step_by(3) {
+        world.leader.delete(&format!("/lead/_doc/{id}")).await;
+    }
+    eventually("what is gone is gone", SOON, async || {
+        match world.target.count("f").await {
+            266 => Ok(()),
+            count => Err(format!("{count} documents")),
+        }
+    })
+    .await;
+    // The comparison asks for more at once.
+    let default = json!({ "index": { "max_result_window": null } });
+    world.leader.put("/lead/_settings", &default).await;
+    world.equal("lead", "f").await;
 }

@@ -12,8 +12,6 @@ use super::{Stop, Survey, WindowReader, holes};
 use crate::link::{Event, Evidence, Link, Probe, Question};
 use crate::nudge::Nudge;
 
-/// Most sequence numbers in one answer to [`Probe::Living`].
-const LIVING: usize = 10_000;
 /// How long a round waits for what it saw to be acknowledged.
 const ACKNOWLEDGE: Duration = Duration::from_mins(1);
 
@@ -133,14 +131,14 @@ impl WindowReader {
     }
 
     async fn answer(&self, searcher: &Searcher, probe: Probe) -> Result<Evidence, Stop> {
-        let cluster = self.watch.cluster();
+        let (cluster, most) = (self.watch.cluster(), self.pages.most());
         let answer = match probe {
             Probe::Histogram { width, through } => cluster
                 .live_histogram(searcher, width, through)
                 .await
                 .map(Evidence::Histogram),
-            Probe::Living(range) => cluster.living(searcher, range, LIVING).await.map(|seq_nos| {
-                let cut = seq_nos.len() == LIVING;
+            Probe::Living(range) => cluster.living(searcher, range, most).await.map(|seq_nos| {
+                let cut = seq_nos.len() == most;
                 let complete_through = match seq_nos.last() {
                     Some(last) if cut => last.as_checkpoint(),
                     _ => range.through,

@@ -29,6 +29,11 @@ impl PageSize {
         }
     }
 
+    /// The most that the index gives in one answer.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
     /// Documents to ask for when `bytes` may be sent.
     pub(crate) fn docs(&self, bytes: u64) -> usize {
         let budget = bytes.clamp(64 * 1024, PAGE_BYTES) as f64;
