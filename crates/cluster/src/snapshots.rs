@@ -223,8 +223,8 @@ impl Cluster {
             .map(drop)
     }
 
-    /// Where the restore of an index stands. Waits up to `wait` for its end.
-    pub async fn restore_state(&self, index: &IndexName, wait: Duration) -> Result<RestoreState> {
+    /// Where the restore of an index of so many shards stands. Waits up to `wait` for its end.
+    pub async fn restore_state(&self, index: &IndexName, shards: u32, wait: Duration) -> Result<RestoreState> {
         #[derive(Deserialize)]
         struct Health {
             #[serde(default)]
@@ -240,9 +240,9 @@ impl Cluster {
             initializing: u64,
         }
         let segment = self.segment(index)?;
-        // An index is yellow once all of its primaries are started.
+        // As many copies as there are primaries. Not yellow, which an index is from the beginning of its restore.
         let query = format!(
-            "level=indices&wait_for_status=yellow&timeout={}ms",
+            "level=indices&wait_for_active_shards={shards}&timeout={}ms",
             wait.as_millis()
         );
         let call = Call::get(format!("/_cluster/health/{segment}"), query);

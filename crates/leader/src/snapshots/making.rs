@@ -22,7 +22,7 @@ use crate::metrics;
 use crate::server::Agent;
 
 /// How long a snapshot waits for others that are asked for at about the same time.
-const WINDOW: Duration = Duration::from_millis(40);
+const WINDOW: Duration = Duration::from_millis(20);
 /// How long somebody else's snapshot may be in the way.
 const TURN: Duration = Duration::from_mins(2);
 /// How long clearing up is tried.

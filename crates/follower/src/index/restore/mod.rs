@@ -36,12 +36,13 @@ use slipstream_store::{Definition, StoreError};
 use slipstream_wire::chunk::ChunkError;
 use slipstream_wire::v1;
 use thiserror::Error;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tonic::Status;
 
 use super::describe::{CREATED_AT, DescribeError, Description};
 use super::prepare::PrepareError;
 use super::task::TaskContext;
+use crate::backoff::Backoff;
 use crate::leaders::LeaderError;
 
 use known::Restored;
@@ -56,7 +57,7 @@ pub use way::{NoWay, check_folder};
 
 use fetch::Files;
 
-/// Between two looks at the restore, unless it ends before.
+/// How long a look at the restore waits for its end.
 const LOOK: Duration = Duration::from_millis(200);
 /// A restore none of whose shards is being worked on for this long will not go on.
 const STUCK: Duration = Duration::from_secs(15);
@@ -222,20 +223,27 @@ impl<'a> Restoring<'a> {
             })
             .await?;
         let mut stuck = None;
+        let mut pause = Backoff::new(Duration::from_millis(5), LOOK);
         loop {
-            match cluster.restore_state(name, LOOK).await? {
+            let looked = Instant::now();
+            match cluster.restore_state(name, leader.shards, LOOK).await? {
                 RestoreState::Complete => return self.forget_unknown_settings().await,
                 RestoreState::InProgress(bytes) => {
                     progress.restored(bytes);
                     stuck = None;
                 }
                 RestoreState::Stuck(why) => {
-                    let since = *stuck.get_or_insert_with(tokio::time::Instant::now);
+                    let since = *stuck.get_or_insert_with(Instant::now);
                     if since.elapsed() > STUCK {
                         return Err(RestoreError::Stuck(why));
                     }
-                    sleep(LOOK).await;
                 }
+            }
+            // It may answer at once: before it has given the shards to its nodes, and where replicas are what it has enough of.
+            if looked.elapsed() < LOOK / 2 {
+                sleep(pause.next()).await;
+            } else {
+                pause.reset();
             }
         }
     }
