@@ -381,6 +381,10 @@ async fn the_doctor_says_what_is_well_and_what_to_change() {
 async fn a_comparison_finds_exactly_what_differs() {
     let mut world = World::start().await;
     world.following().await;
+    // It reads as many at once as the index gives.
+    let few = json!({ "index": { "max_result_window": 4 } });
+    world.leader.put("/lead/_settings", &few).await;
+    world.target.put("/f/_settings", &few).await;
     let (well, said) = command(&world, &["verify", "f"]);
     assert!(well, "{said}");
     says(&said, &["f is equal: 10 documents"]);

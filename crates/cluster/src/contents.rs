@@ -179,7 +179,8 @@ impl Cluster {
         mut take: impl FnMut(&Op),
     ) -> Result<()> {
         let target = Searcher::new(index.clone(), shard, place.node.clone());
-        let (mut read, mut size) = (Checkpoint::NONE, PAGE);
+        let most = PAGE.min(self.most_in_an_answer(index).await?);
+        let (mut read, mut size) = (Checkpoint::NONE, most);
         while read < through {
             let query = PageQuery {
                 target: &target,
@@ -200,7 +201,7 @@ impl Cluster {
                 Some(last) if page.full => last.seq_no.as_checkpoint(),
                 _ => through,
             };
-            size = (size * 2).min(PAGE);
+            size = (size * 2).min(most);
             page.ops.iter().for_each(&mut take);
         }
         Ok(())

@@ -54,6 +54,9 @@ pub struct IndexState {
     pub state_version: u64,
 }
 
+/// The engines' default of `index.max_result_window`.
+const MOST_IN_AN_ANSWER: usize = 10_000;
+
 /// Everything that a follower index is made from, all of one moment.
 #[derive(Debug, Clone)]
 pub struct IndexDescription {
@@ -368,6 +371,17 @@ impl Cluster {
             .of_index(index, Call::get(path, "flat_settings=true"))
             .await?;
         Ok(answer.settings)
+    }
+
+    /// The most documents that an index gives in one answer: its own limit, but never more than the engines' default.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such index.
+    pub async fn most_in_an_answer(&self, index: &IndexName) -> Result<usize> {
+        let settings = self.settings(index).await?;
+        let set = settings.get("index.max_result_window").and_then(Value::as_str);
+        let most = set.and_then(|most| most.parse().ok()).unwrap_or(MOST_IN_AN_ANSWER);
+        Ok(most.clamp(1, MOST_IN_AN_ANSWER))
     }
 
     /// The part of an answer that is about the index of that very name.

@@ -7,13 +7,11 @@
 use slipstream_cluster::{Cluster, ClusterError, Searcher};
 use slipstream_model::{Checkpoint, DocRef, IndexName, SeqNo, SeqRange, ShardId};
 
-/// Documents in a page: the most that engines answer.
-const PAGE: u64 = 10_000;
-
 /// A listing of them, in the order of their sequence numbers.
 pub(crate) struct Untouched {
     cluster: Cluster,
     searcher: Searcher,
+    /// Documents in a page: the most that the index gives.
     page: u64,
     rest: SeqRange,
 }
@@ -42,13 +40,10 @@ impl Untouched {
         node: &str,
         range: SeqRange,
     ) -> Result<Untouched, ClusterError> {
-        let settings = cluster.settings(index).await?;
-        let most = settings.get("index.max_result_window");
-        let most = most.and_then(|most| most.as_str()?.parse().ok());
         Ok(Untouched {
             cluster: cluster.clone(),
             searcher: Searcher::new(index.clone(), shard, node),
-            page: most.map_or(PAGE, |most: u64| most.clamp(1, PAGE)),
+            page: cluster.most_in_an_answer(index).await? as u64,
             rest: range,
         })
     }
