@@ -315,12 +315,10 @@ async fn templates_of_the_target_add_nothing_to_a_follower() {
     done(stage.target.put("/_index_template/newer", &newer).await);
     let streams = json!({ "index_patterns": ["streams-*"], "data_stream": {}, "priority": 7 });
     done(stage.target.put("/_index_template/streams", &streams).await);
-    // Nothing of this one is seen in a mapping.
-    let mark = json!({ "processors": [{ "set": { "field": "marked", "value": true } }] });
-    done(stage.target.put("/_ingest/pipeline/mark", &mark).await);
-    let marking = json!({ "index_patterns": ["marked-*"], "settings": { "index.final_pipeline": "mark" } });
-    done(stage.target.put("/_template/marking", &marking).await);
-    for name in ["older-f", "newer-f", "streams-f", "marked-f"] {
+    // Nothing of this one is seen in a mapping; there is no such pipeline, so nothing could be written.
+    let piped = json!({ "index_patterns": ["piped-*"], "settings": { "index.final_pipeline": "nowhere" } });
+    done(stage.target.put("/_template/piped", &piped).await);
+    for name in ["older-f", "newer-f", "streams-f", "piped-f"] {
         let lead = format!("lead-{name}");
         stage.create(&lead, json!({})).await;
         stage.write(&lead, 0..5).await;
@@ -333,8 +331,10 @@ async fn templates_of_the_target_add_nothing_to_a_follower() {
     }
     let (_, templates) = stage.target.get("/_index_template").await;
     let templates = templates["index_templates"].as_array().expect("a list");
-    let ours = templates
-        .iter()
-        .filter(|template| template["name"].as_str().is_some_and(|name| name.starts_with("slipstream")));
+    let ours = templates.iter().filter(|template| {
+        template["name"]
+            .as_str()
+            .is_some_and(|name| name.starts_with("slipstream"))
+    });
     assert_eq!(ours.count(), 0, "{templates:?}");
 }

@@ -304,7 +304,8 @@ async fn on_real_servers_it_shows_what_becomes_of_files_and_the_fast_path() {
         .shows(&row("f"), &["BOOTSTRAPPING", "files: ", "MB have come", "left"])
         .await;
     browser.picture("files").await;
-    let no_cap = json!({ "persistent": { "plugins.replication.follower.index.recovery.max_bytes_per_sec": "-1" } });
+    let no_cap =
+        json!({ "persistent": { "plugins.replication.follower.index.recovery.max_bytes_per_sec": "-1" } });
     assert_eq!(agents.gateway.put("/_cluster/settings", &no_cap).await.0, 200);
     browser.shows(&row("f"), &["SYNCING", "translog × 1"]).await;
     browser.click(&format!("{} .open", row("f"))).await;

@@ -1,6 +1,8 @@
 //! Indices that begin with the leader's files, on real servers: exact under writes, through crashes of both agents and both clusters, and
 //! with nothing left behind anywhere.
 
+#[path = "snapshot/disks.rs"]
+mod disks;
 #[path = "snapshot/ending.rs"]
 mod ending;
 #[path = "snapshot/map.rs"]
@@ -131,6 +133,18 @@ async fn a_folder_that_the_cluster_may_not_use() {
         .await;
     world.equal("elsewhere").await;
     world.nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn disks_that_are_full_and_folders_that_are_shut() {
+    let release = Release::OpenSearch2_19_1;
+    let servers = (disks::small(release, "leader"), disks::small(release, "target"));
+    let Some(mut world) = World::configured(servers.0, servers.1).await else {
+        return;
+    };
+    disks::full_at_the_leader(&world).await;
+    disks::full_at_the_follower(&world).await;
+    disks::a_folder_that_the_agent_may_not_write(&mut world).await;
 }
 
 /// Every kind of write goes on while the snapshot is taken, copied and restored, and afterwards.

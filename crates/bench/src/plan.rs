@@ -51,6 +51,12 @@ pub(crate) struct Plan {
     pub(crate) many_rest: Duration,
     /// How long they are then watched, each time.
     pub(crate) many_watch: Duration,
+    /// Tiny indices that begin with files together.
+    pub(crate) tiny: usize,
+    /// Documents of a middling index that begins with files.
+    pub(crate) middling_docs: u64,
+    /// Samples of the leader's indexing rate beside bootstraps.
+    pub(crate) beside_samples: usize,
     /// Small requests that are passed on, a sample.
     pub(crate) proxied: usize,
     /// Indices that a rule finds at once.
@@ -89,6 +95,9 @@ impl Plan {
                 many_indices: 3,
                 many_rest: seconds(2),
                 many_watch: seconds(3),
+                tiny: 5,
+                middling_docs: 2_000,
+                beside_samples: 1,
                 proxied: 40,
                 found: 20,
                 found_samples: 1,
@@ -118,6 +127,9 @@ impl Plan {
                 many_indices: 100,
                 many_rest: seconds(45),
                 many_watch: seconds(30),
+                tiny: 100,
+                middling_docs: 200_000,
+                beside_samples: 6,
                 proxied: 2_000,
                 found: 500,
                 found_samples: 3,
@@ -138,6 +150,7 @@ impl Plan {
             plan.found_samples = samples as usize;
             (plan.samples, plan.load_samples) = (samples as usize, samples as usize);
             plan.tail_load_samples = samples as usize;
+            plan.beside_samples = samples as usize;
         }
         plan
     }

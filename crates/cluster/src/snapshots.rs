@@ -224,7 +224,12 @@ impl Cluster {
     }
 
     /// Where the restore of an index of so many shards stands. Waits up to `wait` for its end.
-    pub async fn restore_state(&self, index: &IndexName, shards: u32, wait: Duration) -> Result<RestoreState> {
+    pub async fn restore_state(
+        &self,
+        index: &IndexName,
+        shards: u32,
+        wait: Duration,
+    ) -> Result<RestoreState> {
         #[derive(Deserialize)]
         struct Health {
             #[serde(default)]

@@ -380,7 +380,9 @@ impl Cluster {
     pub async fn most_in_an_answer(&self, index: &IndexName) -> Result<usize> {
         let settings = self.settings(index).await?;
         let set = settings.get("index.max_result_window").and_then(Value::as_str);
-        let most = set.and_then(|most| most.parse().ok()).unwrap_or(MOST_IN_AN_ANSWER);
+        let most = set
+            .and_then(|most| most.parse().ok())
+            .unwrap_or(MOST_IN_AN_ANSWER);
         Ok(most.clamp(1, MOST_IN_AN_ANSWER))
     }
 

@@ -58,7 +58,8 @@ impl Cluster {
     pub async fn put_empty_template(&self, template: &str, index: &IndexName) -> Result<()> {
         // Only to refuse a name that means more than one index.
         self.segment(index)?;
-        let body = self.to_json(&json!({ "index_patterns": [index], "priority": BEFORE_ALL, "template": {} }))?;
+        let body =
+            self.to_json(&json!({ "index_patterns": [index], "priority": BEFORE_ALL, "template": {} }))?;
         let call = Call::put(format!("/_index_template/{}", path::encode(template)), "");
         self.acknowledged(call.heavy().body(body, "application/json"))
             .await

@@ -10,7 +10,7 @@ use super::world::{World, copy};
 
 /// An index whose files are on their way, slowly, until [`goes_on`]. The leader has taken its snapshot by then; what it tells of that
 /// comes behind the files, so the follower may not know yet.
-async fn transferring(world: &World, index: &str) {
+pub(crate) async fn transferring(world: &World, index: &str) {
     world.fill(index, 30_000).await;
     world.agents.link.set_bandwidth(Some(60_000));
     world.agents.follow(&copy(index), index).await;
@@ -28,7 +28,8 @@ async fn transferring(world: &World, index: &str) {
     .await;
 }
 
-fn goes_on(world: &World) {
+/// Lets files travel as fast as they can again.
+pub(crate) fn goes_on(world: &World) {
     world.agents.link.set_bandwidth(None);
 }
 

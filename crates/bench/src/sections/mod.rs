@@ -3,6 +3,8 @@
 mod autofollow;
 mod bootstrap;
 mod files;
+mod files_beside;
+mod files_small;
 mod lag;
 mod load;
 mod memory;
@@ -27,6 +29,10 @@ pub(crate) enum Section {
     Bootstrap,
     /// A bootstrap with files against one with documents, and against doing it by hand
     Files,
+    /// The same of small indices
+    FilesSmall,
+    /// What a bootstrap with files takes from the leader's indexing
+    FilesBeside,
     /// What replication costs the leader
     Load,
     /// How long changes take
@@ -61,6 +67,8 @@ impl Section {
         match self {
             Section::Bootstrap => Box::pin(bootstrap::measure(world, plan)).await,
             Section::Files => Box::pin(files::measure(world, plan)).await,
+            Section::FilesSmall => Box::pin(files_small::measure(world, plan)).await,
+            Section::FilesBeside => Box::pin(files_beside::measure(world, plan)).await,
             Section::Load => Box::pin(load::measure(world, plan)).await,
             Section::Lag => Box::pin(lag::measure(world, plan)).await,
             Section::Memory => Box::pin(memory::measure(world, plan)).await,

@@ -119,7 +119,9 @@ impl IndexTask {
             // Perhaps not the first life that makes it.
             shield::lower(&self.context.cluster, &self.definition.follower_index)
                 .await
-                .map_err(|error| ControlError::Unavailable(format!("the target cluster: {}", crate::chain(&error))))?;
+                .map_err(|error| {
+                    ControlError::Unavailable(format!("the target cluster: {}", crate::chain(&error)))
+                })?;
         }
         let uuid = prepare(
             &self.context.cluster,

@@ -36,10 +36,12 @@ pub(super) fn shows(created: &RawValue, wanted: &RawValue) -> bool {
 
 fn has_more(created: &Value, wanted: &Value) -> bool {
     match (created, wanted) {
-        (Value::Object(created), Value::Object(wanted)) => created.iter().any(|(key, value)| match wanted.get(key) {
-            Some(wanted) => has_more(value, wanted),
-            None => !is_nothing(value),
-        }),
+        (Value::Object(created), Value::Object(wanted)) => {
+            created.iter().any(|(key, value)| match wanted.get(key) {
+                Some(wanted) => has_more(value, wanted),
+                None => !is_nothing(value),
+            })
+        }
         (Value::Array(created), Value::Array(wanted)) => created.len() > wanted.len(),
         _ => false,
     }

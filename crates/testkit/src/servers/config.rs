@@ -24,6 +24,8 @@ pub struct ServerConfig {
     pub fast_start: bool,
     /// The data folder is a disk of its own with this many MiB, which [`super::Instance::fill_disk`] fills.
     pub disk_mb: Option<u32>,
+    /// The folder for repositories is a disk of its own with this many MiB, which [`super::Instance::fill_repo_disk`] fills.
+    pub repo_mb: Option<u32>,
     /// Whether the server checks who its callers are. OpenSearch then speaks https.
     pub secured: bool,
     /// Users of a secured Elasticsearch beside the administrator, with his password and a role of their own each. (These releases lack
@@ -42,6 +44,7 @@ impl Default for ServerConfig {
             master_eligible: true,
             fast_start: true,
             disk_mb: None,
+            repo_mb: None,
             secured: false,
             users: Vec::new(),
         }

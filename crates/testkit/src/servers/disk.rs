@@ -1,6 +1,6 @@
-//! A small disk for a server's data, so that a test can fill it.
+//! A small disk for a server's data or its repositories, so that a test can fill it.
 //!
-//! A file system in memory with a limit, mounted where the data goes. That takes the right to mount, which a test without it
+//! A file system in memory with a limit, mounted where they go. That takes the right to mount, which a test without it
 //! skips. Should the test process be killed, the mount stays until the next sweep of its server's folder.
 
 use std::fs::File;

@@ -16,10 +16,22 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// What a cluster may have of each kind, in the order in which they can be deleted: the path of its list, the list's field or none
 /// where names are keys, and the path before a name.
 const KINDS: [(&str, Option<&str>, &str); 7] = [
-    ("/_data_stream?expand_wildcards=all", Some("data_streams"), "/_data_stream/"),
-    ("/_cat/indices?format=json&h=index&expand_wildcards=all", None, "/"),
+    (
+        "/_data_stream?expand_wildcards=all",
+        Some("data_streams"),
+        "/_data_stream/",
+    ),
+    (
+        "/_cat/indices?format=json&h=index&expand_wildcards=all",
+        None,
+        "/",
+    ),
     ("/_index_template", Some("index_templates"), "/_index_template/"),
-    ("/_component_template", Some("component_templates"), "/_component_template/"),
+    (
+        "/_component_template",
+        Some("component_templates"),
+        "/_component_template/",
+    ),
     ("/_template", None, "/_template/"),
     ("/_snapshot", None, "/_snapshot/"),
     ("/_ingest/pipeline", None, "/_ingest/pipeline/"),
@@ -40,7 +52,11 @@ impl Inventory {
         for (list, field, path) in KINDS {
             let (status, answer) = server.try_get(list).await.map_err(|error| error.to_string())?;
             // A kind that this release does not have, or has none of.
-            let found = if status == 200 { named(&answer, field) } else { BTreeSet::new() };
+            let found = if status == 200 {
+                named(&answer, field)
+            } else {
+                BTreeSet::new()
+            };
             names.insert(path, found);
         }
         let answer = server.try_get("/_cluster/settings?flat_settings=true").await;
@@ -91,7 +107,11 @@ async fn emptied(server: &Instance, new: &Inventory) -> Result<(), String> {
             answer.map_err(|error| error.to_string())?;
         }
     }
-    for entry in std::fs::read_dir(server.repo_path()).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(server.repo_path())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let path = entry.path();
         let removed = if path.is_dir() {
             std::fs::remove_dir_all(&path)
@@ -130,7 +150,10 @@ mod tests {
 
     #[test]
     fn settings_are_reset_one_by_one() {
-        assert_eq!(nulls(&json!({ "a.b": "1", "c": ["2"] })), json!({ "a.b": null, "c": null }));
+        assert_eq!(
+            nulls(&json!({ "a.b": "1", "c": ["2"] })),
+            json!({ "a.b": null, "c": null })
+        );
         assert_eq!(nulls(&Value::Null), json!({}));
     }
 }

@@ -75,7 +75,9 @@ fn sweep(parent: &Path) {
         }
         let unowned = File::open(entry.path().join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
         if unowned {
-            disk::unmount(&entry.path().join("data"));
+            for name in ["data", "repo"] {
+                disk::unmount(&entry.path().join(name));
+            }
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }

@@ -32,8 +32,9 @@ pub struct Instance {
     child: Option<Child>,
     http: Port,
     transport: Port,
-    /// Before the folder, which cannot be removed while a disk is in it.
+    /// Both before the folder, which cannot be removed while a disk is in it.
     disk: Option<Disk>,
+    repo_disk: Option<Disk>,
     folder: Folder,
     /// The CA of its certificate, as PEM.
     ca: Option<Vec<u8>>,
@@ -91,8 +92,12 @@ impl Instance {
         };
         std::fs::write(&file, settings::as_yaml(&settings))
             .map_err(|source| SkipOrError::file("write", file, source))?;
-        let mount = |megabytes| Disk::mount(&folder.path().join("data"), megabytes);
-        let disk = config.disk_mb.map(mount).transpose()?;
+        let mount = |name, megabytes: Option<u32>| {
+            let mount = |megabytes| Disk::mount(&folder.path().join(name), megabytes);
+            megabytes.map(mount).transpose()
+        };
+        let disk = mount("data", config.disk_mb)?;
+        let repo_disk = mount("repo", config.repo_mb)?;
         folder.hand_over(installed.account)?;
         let launch = Launch {
             release,
@@ -110,6 +115,7 @@ impl Instance {
             http,
             transport,
             disk,
+            repo_disk,
             folder,
             ca,
         })
@@ -127,7 +133,11 @@ impl Instance {
             }
             if let Ok((200, _)) = client.try_get("/_cluster/health?master_timeout=1s").await {
                 // Where the time of a suite goes.
-                println!("{} started in {:.1} s", self.release(), begun.elapsed().as_secs_f64());
+                println!(
+                    "{} started in {:.1} s",
+                    self.release(),
+                    begun.elapsed().as_secs_f64()
+                );
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -206,6 +216,16 @@ impl Instance {
     /// Makes room on it again.
     pub fn empty_disk(&self) -> std::io::Result<()> {
         self.disk.as_ref().map_or(Ok(()), Disk::make_room)
+    }
+
+    /// Fills the disk of [`ServerConfig::repo_mb`] to its last byte.
+    pub fn fill_repo_disk(&self) -> Result<(), SkipOrError> {
+        self.repo_disk.as_ref().map_or(Ok(()), Disk::fill)
+    }
+
+    /// Makes room on it again.
+    pub fn empty_repo_disk(&self) -> std::io::Result<()> {
+        self.repo_disk.as_ref().map_or(Ok(()), Disk::make_room)
     }
 
     /// The folder in the node's `path.repo`, for snapshot repositories of type `fs`.

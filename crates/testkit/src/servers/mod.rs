@@ -121,10 +121,7 @@ impl Drop for Server {
         if let (Some(instance), Some(inventory)) = (self.instance.take(), self.inventory.take())
             && !std::thread::panicking()
         {
-            shelf::put(Shelved {
-                instance,
-                inventory,
-            });
+            shelf::put(Shelved { instance, inventory });
         }
     }
 }

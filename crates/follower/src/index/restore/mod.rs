@@ -184,7 +184,9 @@ impl<'a> Restoring<'a> {
         progress.enter(Stage::Snapshot);
         let leader = self.described(progress).await?;
         if leader.created_at() != self.definition.restored_created_at.as_deref() {
-            return Err(RestoreError::Changed("it is another index of that name".to_owned()));
+            return Err(RestoreError::Changed(
+                "it is another index of that name".to_owned(),
+            ));
         }
         let copied = self.copy(&leader, progress).await?;
         // The next attempt finds files and snapshot as they are, should this one fail.

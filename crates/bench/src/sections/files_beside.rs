@@ -1,0 +1,100 @@
+//! What a bootstrap with files takes from the leader's indexing: documents a second into another index, with one going on and without.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Result;
+use tokio::time::Instant;
+
+use crate::agents::{Agents, Setup};
+use crate::documents;
+use crate::load;
+use crate::output::aside;
+use crate::plan::Plan;
+use crate::report::{Goal, Measured, Row, Unit};
+use crate::spread::Spread;
+use crate::world::World;
+
+/// What should be left of the rate.
+const GOAL: f64 = 0.95;
+
+/// Measures both in turn.
+pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
+    let (source, _) = world.filled(plan.memory_docs, 1).await?;
+    let setup = Setup {
+        files: true,
+        ..Setup::default()
+    };
+    let agents = Agents::start(world, setup).await?;
+    let (mut ratios, mut alone, mut beside) = (Spread::default(), Spread::default(), Spread::default());
+    let mut bootstraps = 0;
+    for sample in 0..=plan.beside_samples {
+        let mut rates = [0.0; 2];
+        for step in 0..2 {
+            let with = (sample + step) % 2 == 1;
+            let (rate, begun) = rate(world, plan, with.then_some((&agents, &source))).await?;
+            rates[usize::from(with)] = rate;
+            bootstraps += begun;
+        }
+        let [without, with] = rates;
+        aside(&format!(
+            "         {without:.0}/s alone, {with:.0}/s beside bootstraps"
+        ));
+        // The first warms up.
+        if sample > 0 {
+            ratios.add(with / without);
+            alone.add(without);
+            beside.add(with);
+        }
+    }
+    world.leader.rest.delete_index(&source).await?;
+    Ok(Measured {
+        title: "Bootstrap with files: the leader's indexing beside it".to_owned(),
+        how: format!(
+            "{} documents go into a new index of the leader as fast as it takes them, with nothing else going on, and while an index of {} documents \
+             bootstraps with files, again and again ({bootstraps} times in all). The agents, the target's restores and the sender share the leader's cores here, \
+             which on hosts of their own they would not.",
+            plan.bootstrap_docs, plan.memory_docs
+        ),
+        rows: vec![
+            Row::new(
+                "Leader's indexing rate, bootstrap with files / nothing beside it",
+                Unit::Ratio,
+                ratios,
+            )
+            .goal(Goal::AtLeast(GOAL)),
+            Row::new("alone, documents", Unit::PerSecond, alone),
+            Row::new("beside bootstraps, documents", Unit::PerSecond, beside),
+        ],
+    })
+}
+
+/// Documents a second, and how many bootstraps went on meanwhile.
+async fn rate(world: &World, plan: &Plan, beside: Option<(&Agents, &String)>) -> Result<(f64, u64)> {
+    let leader = &world.leader.rest;
+    let index = world.name("written");
+    leader.put(&format!("/{index}"), &documents::index(1)).await?;
+    world.calm().await?;
+    let written = AtomicBool::new(false);
+    let writing = async {
+        let begun = Instant::now();
+        load::write(leader, &index, plan.bootstrap_docs).await?;
+        written.store(true, Ordering::Relaxed);
+        anyhow::Ok(plan.bootstrap_docs as f64 / begun.elapsed().as_secs_f64())
+    };
+    let bootstrapping = async {
+        let mut begun = 0;
+        if let Some((agents, source)) = beside {
+            while !written.load(Ordering::Relaxed) {
+                let copy = world.name("beside");
+                begun += 1;
+                agents.follow(&copy, source).await?;
+                agents.leave(&world.target.rest, &copy).await?;
+            }
+        }
+        anyhow::Ok(begun)
+    };
+    let (rate, begun) = futures::future::try_join(writing, bootstrapping).await?;
+    leader.delete_index(&index).await?;
+    world.calm().await?;
+    Ok((rate, begun))
+}
