@@ -6,6 +6,8 @@ use std::{fmt::Display, time::Duration};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::aside;
+
 /// A server that hangs must not hang a test; a merge of two busy servers on two cores may well take half a minute.
 const REQUEST_LIMIT: Duration = Duration::from_mins(1);
 
@@ -241,7 +243,7 @@ pub async fn eventually<T, E: Display>(
             Ok(Ok(value)) => {
                 // Where the time of a suite goes.
                 if begun.elapsed() > SLOW {
-                    println!("{:.1} s until {what}", begun.elapsed().as_secs_f64());
+                    aside(&format!("{:.1} s until {what}", begun.elapsed().as_secs_f64()));
                 }
                 return value;
             }

@@ -9,3 +9,12 @@ pub mod compare;
 pub mod proxy;
 pub mod servers;
 pub mod workload;
+
+/// A line beside a test's outcome, which is shown where that fails, or with `--nocapture`.
+#[expect(
+    clippy::print_stdout,
+    reason = "only what is printed there is kept with the test that it belongs to"
+)]
+fn aside(line: &str) {
+    println!("{line}");
+}

@@ -16,6 +16,7 @@ use super::release::{Engine, Release};
 use super::security::{ADMIN, ADMIN_PASSWORD};
 use super::settings::Place;
 use super::{install, java, security, settings};
+use crate::aside;
 use crate::client::Es;
 
 /// Two cores, shared with a compiler: a start that takes 4 s alone may take a minute.
@@ -133,11 +134,8 @@ impl Instance {
             }
             if let Ok((200, _)) = client.try_get("/_cluster/health?master_timeout=1s").await {
                 // Where the time of a suite goes.
-                println!(
-                    "{} started in {:.1} s",
-                    self.release(),
-                    begun.elapsed().as_secs_f64()
-                );
+                let seconds = begun.elapsed().as_secs_f64();
+                aside(&format!("{} started in {seconds:.1} s", self.release()));
                 return Ok(());
             }
             if Instant::now() > deadline {

@@ -47,6 +47,7 @@ pub use self::{
     security::{ADMIN, ADMIN_PASSWORD, SERVICE_TOKEN},
 };
 use self::{emptying::Inventory, shelf::Shelved};
+use crate::aside;
 
 /// A server that belongs to whoever holds this.
 #[derive(Debug)]
@@ -86,7 +87,7 @@ impl Server {
                         inventory: Some(inventory),
                     });
                 }
-                Err(why) => println!("a used {release} is not used again: {why}"),
+                Err(why) => aside(&format!("a used {release} is not used again: {why}")),
             }
         }
         let mut server = Server::start(release, config).await?;
