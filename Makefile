@@ -17,7 +17,7 @@ STORM := storm
 SUITES := $(filter-out $(STORM),$(patsubst tests/tests/%.rs,%,$(wildcard tests/tests/*.rs)))
 # Two suites run at a time, one of these and one of the others: tests wait more than they work. Those on embedded clusters are
 # all here, with as many on real servers as make both rows equally long.
-BESIDE := access control failover observability page repair requests translog trouble walkthrough
+BESIDE := access clients control failover incumbent observability page repair requests translog trouble walkthrough
 # Tests of the crates, but for those of the test kit that start servers.
 KIT := $(patsubst crates/testkit/tests/%.rs,%,$(wildcard crates/testkit/tests/kit_*.rs))
 CRATES := $(sort $(filter-out $(KIT),$(basename $(notdir $(wildcard crates/*/tests/*.rs)))))

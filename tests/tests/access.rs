@@ -22,9 +22,10 @@ async fn agents(pair: &Pair, password: &str, [cluster, gateway, allow]: [&str; 3
         let ca = ca.unwrap_or_default();
         format!("username = \"{name}\"\npassword_file = \"password\"\n{ca}")
     };
+    let files = |server: &Server| format!("snapshot_path = \"{}\"\n", server.repo_path().display());
     let options = Options {
-        leader_cluster: login(&pair.leader, "leader-agent") + cluster,
-        follower_cluster: login(&pair.target, "follower-agent"),
+        leader_cluster: login(&pair.leader, "leader-agent") + &files(&pair.leader) + cluster,
+        follower_cluster: login(&pair.target, "follower-agent") + &files(&pair.target),
         gateway: format!("auth = \"target\"\naudit_file = \"audit.jsonl\"\n{gateway}"),
         follower_extra: allow.to_owned(),
         ..Options::default()

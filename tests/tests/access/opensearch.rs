@@ -65,11 +65,24 @@ async fn user(admin: &Es, name: &str, role: &str, permissions: &Value) {
     .await;
 }
 
+/// A role that may do this to its cluster besides.
+fn with(mut role: Value, more: &[&str]) -> Value {
+    let permissions = role["cluster_permissions"].as_array_mut().expect("a list");
+    permissions.extend(more.iter().map(|more| json!(more)));
+    role
+}
+
 /// Agents between two secured clusters, each with a user of its own there; gateway lines beside those for the target's users.
 async fn agents(pair: &Pair, translog: &str, gateway: &str, allow: &str) -> Agents {
+    agents_with(pair, [leader_role(), follower_role()], translog, gateway, allow).await
+}
+
+/// The same, with these roles.
+async fn agents_with(pair: &Pair, roles: [Value; 2], translog: &str, gateway: &str, allow: &str) -> Agents {
+    let [of_leader, of_follower] = roles;
     for (server, name, role, permissions) in [
-        (&pair.leader, "leader-agent", "leader_agent", leader_role()),
-        (&pair.target, "follower-agent", "follower_agent", follower_role()),
+        (&pair.leader, "leader-agent", "leader_agent", of_leader),
+        (&pair.target, "follower-agent", "follower_agent", of_follower),
     ] {
         user(&server.client(), name, role, &permissions).await;
     }
@@ -192,6 +205,57 @@ async fn the_targets_own_users_may_replicate_or_not() {
     let everything =
         std::fs::read_to_string(&audit).expect("it") + &agents.follower.log() + &agents.leader.log();
     assert!(!everything.contains(PASSWORD) && !everything.contains("Basic "));
+}
+
+/// Without them an index begins with documents, and says what was missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn beginning_with_files_takes_a_few_rights_more() {
+    let Some(pair) = secured().await else {
+        return;
+    };
+    let (leader, target) = (pair.leader.client(), pair.target.client());
+    let allow =
+        "[[allow]]\ntarget_role = \"all_access\"\nrole = \"administer\"\n\n[limits]\nsnapshot_from_mb = 0\n";
+    let roles = [
+        with(
+            leader_role(),
+            &["cluster:admin/repository/*", "cluster:admin/snapshot/*"],
+        ),
+        with(
+            follower_role(),
+            &["cluster:admin/repository/*", "cluster:admin/snapshot/restore"],
+        ),
+    ];
+    let agents = agents_with(&pair, roles, "auto", "", allow).await;
+    create(&leader).await;
+    for (name, begins) in [
+        ("follower-files", "files: "),
+        ("follower-docs", "documents: files were tried, "),
+    ] {
+        if name == "follower-docs" {
+            put(&target, "roles/follower_agent", &follower_role()).await;
+        }
+        agents.follow(name, "leader-01").await;
+        agents.wait_for_status(name, "SYNCING", LONG).await;
+        let details = agents.details(name).await;
+        let begun = details["begun_with"].as_str().unwrap_or_default();
+        assert!(begun.starts_with(begins), "{details}");
+        pair.wait_until_equal("leader-01", name, LONG).await;
+    }
+    let details = agents.details("follower-docs").await;
+    assert!(
+        details["begun_with"].to_string().contains("cluster:admin/"),
+        "{details}"
+    );
+    eventually("nothing is left", LONG, async || {
+        let (left, too) = (leader.get("/_snapshot").await.1, target.get("/_snapshot").await.1);
+        if (&left, &too) == (&json!({}), &json!({})) {
+            Ok(())
+        } else {
+            Err(format!("{left} {too}"))
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,9 +18,12 @@ pub(super) async fn raise(cluster: &Cluster, index: &IndexName) -> Result<()> {
     cluster.put_empty_template(&name(index), index).await
 }
 
-/// Takes it away, if it is there.
+/// Takes it away, if it is there. Who may not, or whose engine has none of this kind, has not put it there.
 pub(super) async fn lower(cluster: &Cluster, index: &IndexName) -> Result<()> {
-    cluster.remove_template(&name(index)).await
+    match cluster.remove_template(&name(index)).await {
+        Err(error) if error.is_transient() => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn name(index: &IndexName) -> String {

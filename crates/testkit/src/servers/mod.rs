@@ -70,11 +70,15 @@ impl Server {
         })
     }
 
-    /// The same, unless a test before this one is done with such a server: then that, emptied. For clusters of one node.
+    /// The same, unless a test before this one is done with such a server: then that, emptied. For clusters of one node; one with security
+    /// is always new, for its users would stay.
     ///
     /// # Errors
     /// If this machine cannot run it, or it does not start.
     pub async fn ready(release: Release, config: ServerConfig) -> Result<Self, SkipOrError> {
+        if config.secured {
+            return Server::start(release, config).await;
+        }
         while let Some(Shelved {
             mut instance,
             inventory,

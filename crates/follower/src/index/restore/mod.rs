@@ -330,7 +330,13 @@ impl<'a> Restoring<'a> {
     }
 
     async fn remove_files(&self) -> Result<(), RestoreError> {
-        self.context.cluster.remove_repository(&self.repository).await?;
+        match self.context.cluster.remove_repository(&self.repository).await {
+            // Who may not remove one could not make one either, and clearing up would never end.
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                tracing::debug!(repository = self.repository, %error, "there should be no repository to remove");
+            }
+            removed => removed?,
+        }
         self.files.remove().await
     }
 }
