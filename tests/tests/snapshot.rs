@@ -57,6 +57,7 @@ async fn trouble_in_the_middle() {
     trouble::a_leader_index_that_is_force_merged(&world).await;
     trouble::a_certificate_that_is_replaced(&world).await;
     trouble::a_snapshot_of_somebody_else(&world).await;
+    trouble::a_word_that_is_lost(&world).await;
     trouble::a_setting_that_the_target_does_not_know(&world).await;
 }
 

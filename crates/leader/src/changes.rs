@@ -53,6 +53,7 @@ impl ChangesService {
         let start = frames::start(open).map_err(|error| refuse(&caller, &error))?;
 
         let (shard, checkpoint) = (start.shard.clone(), start.checkpoint);
+        agent.snapshots.release(&caller, &shard.index, &start.index_uuid);
         let opened = RelayReader::open(&agent.watch, &agent.tails, start).await;
         let reader = opened.map_err(|error| {
             let status = cause::of_read(&error);

@@ -145,6 +145,31 @@ pub(crate) async fn a_target_that_dies_while_it_restores(world: &mut World) {
     ends_well(world, "restored").await;
 }
 
+/// The follower agent cannot tell that it needs its snapshot no more. That it follows the index tells as much.
+pub(crate) async fn a_word_that_is_lost(world: &World) {
+    transferring(world, "unheard").await;
+    world.agents.link.cut();
+    world.agents.command(&copy("unheard"), "_stop").await;
+    world.agents.link.resume();
+    goes_on(world);
+    let body = json!({ "leader_alias": ALIAS, "leader_index": "unheard", "bootstrap": "documents" });
+    let path = format!("/_plugins/_replication/{}/_start", copy("unheard"));
+    eventually("it is started", LONG, async || {
+        match world.agents.gateway.put(&path, &body).await {
+            (200, _) => Ok(()),
+            (status, answer) => Err(format!("{status} {answer}")),
+        }
+    })
+    .await;
+    world
+        .agents
+        .wait_for_status(&copy("unheard"), "SYNCING", LONG)
+        .await;
+    world.equal("unheard").await;
+    world.nothing_is_left().await;
+    world.agents.command(&copy("unheard"), "_stop").await;
+}
+
 /// A setting that was asked for and that the target does not have: as with documents, there is no such follower, and it says why.
 pub(crate) async fn a_setting_that_the_target_does_not_know(world: &World) {
     world.fill("unknown", 500).await;

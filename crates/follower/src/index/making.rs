@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use slipstream_model::{IndexUuid, Phase, Reason};
+use slipstream_cluster::ClusterError;
+use slipstream_model::{Bootstrap, IndexUuid, Phase, Reason};
 use slipstream_store::StoreError;
 use tokio::time::sleep;
 use tracing::Instrument;
@@ -108,6 +109,10 @@ impl IndexTask {
         let leader = self.describe_leader().await.map_err(ControlError::from)?;
         check(&self.definition.leader_index, &leader)?;
         let mut why = self.documents_because.clone();
+        let documents_would_do = self.definition.bootstrap != Some(Bootstrap::Files);
+        if why.is_none() && documents_would_do && self.started.is_none() && self.index_exists().await? {
+            why = Some("an earlier life of this agent had made the index for them".to_owned());
+        }
         if why.is_none() {
             match choose(&self.context, &self.definition, &leader).await {
                 Choice::Files(way) => return Ok(Made::Restoring(leader, way)),
@@ -119,9 +124,7 @@ impl IndexTask {
             // Perhaps not the first life that makes it.
             shield::lower(&self.context.cluster, &self.definition.follower_index)
                 .await
-                .map_err(|error| {
-                    ControlError::Unavailable(format!("the target cluster: {}", crate::chain(&error)))
-                })?;
+                .map_err(|error| silent(&error))?;
         }
         let uuid = prepare(
             &self.context.cluster,
@@ -133,6 +136,17 @@ impl IndexTask {
         .await?;
         Ok(Made::Index(leader, uuid, why.unwrap_or_default()))
     }
+}
+
+impl IndexTask {
+    async fn index_exists(&self) -> Result<bool, ControlError> {
+        let exists = self.context.cluster.exists(&self.definition.follower_index).await;
+        exists.map_err(|error| silent(&error))
+    }
+}
+
+fn silent(error: &ClusterError) -> ControlError {
+    ControlError::Unavailable(format!("the target cluster: {}", crate::chain(error)))
 }
 
 /// Why there is no follower index.

@@ -66,6 +66,14 @@ impl Snapshots {
         }))
     }
 
+    /// A follower needs its snapshot of an index no more: it says so, or follows the index's changes, should its word have been lost.
+    pub(crate) fn release(&self, caller: &Caller, index: &IndexName, uuid: &IndexUuid) {
+        let caller = caller.to_string();
+        for group in self.groups().iter() {
+            group.release(&caller, index, uuid);
+        }
+    }
+
     fn groups(&self) -> MutexGuard<'_, Vec<Arc<Group>>> {
         self.0.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -241,10 +249,7 @@ impl v1::snapshots_server::Snapshots for SnapshotsService {
         let request = request.into_inner();
         let (index, uuid) = (IndexName::new(request.index), IndexUuid::new(request.index_uuid));
         self.0.access.check(&caller, &index)?;
-        let caller = caller.to_string();
-        for group in self.0.snapshots.groups().iter() {
-            group.release(&caller, &index, &uuid);
-        }
+        self.0.snapshots.release(&caller, &index, &uuid);
         Ok(Response::new(v1::ReleaseReply {}))
     }
 }
