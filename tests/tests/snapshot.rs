@@ -112,14 +112,12 @@ async fn opensearch_3_6_to_elasticsearch_8_19() {
         return;
     };
     world.fill("plain", 500).await;
-    world.follow("plain").await;
     world
-        .begun_with(
+        .begins(
             "plain",
             "documents: elasticsearch 8.19.21 cannot read a snapshot of opensearch 3.6.0",
         )
         .await;
-    world.equal("plain").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,11 +126,9 @@ async fn a_folder_that_the_cluster_may_not_use() {
         return;
     };
     world.fill("elsewhere", 500).await;
-    world.follow("elsewhere").await;
     world
-        .begun_with("elsewhere", "documents: files were tried, the leader agent: ")
+        .begins("elsewhere", "documents: files were tried, the leader agent: ")
         .await;
-    world.equal("elsewhere").await;
     world.nothing_is_left().await;
 }
 
@@ -195,7 +191,7 @@ async fn ended_in_the_middle(world: &mut World, seed: u64) {
         }
     }
     for name in ["killed", "killed-too"] {
-        world.agents.wait_for_status(&copy(name), "SYNCING", LONG).await;
+        world.in_step(name).await;
     }
     writers.stop().await;
     for name in ["killed", "killed-too"] {
@@ -251,10 +247,7 @@ async fn clusters_that_die_in_the_middle(world: &mut World, seed: u64) {
     world.agents.follow(&copy("dying"), "dying").await;
     sleep(Duration::from_millis(300)).await;
     world.target.restart().await.expect("the target comes back");
-    world
-        .agents
-        .wait_for_status(&copy("dying"), "SYNCING", LONG)
-        .await;
+    world.in_step("dying").await;
     world.equal("dying").await;
     world.agents.command(&copy("dying"), "_stop").await;
     let deleted = world.target().delete(&format!("/{}", copy("dying"))).await;
@@ -263,10 +256,7 @@ async fn clusters_that_die_in_the_middle(world: &mut World, seed: u64) {
     world.agents.follow(&copy("dying"), "dying").await;
     sleep(Duration::from_millis(100)).await;
     world.leader.restart().await.expect("the leader comes back");
-    world
-        .agents
-        .wait_for_status(&copy("dying"), "SYNCING", LONG)
-        .await;
+    world.in_step("dying").await;
     world.equal("dying").await;
     eventually("nothing is left", LONG, async || world.left().await).await;
 }

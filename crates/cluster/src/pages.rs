@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use slipstream_model::settings::MOST_IN_AN_ANSWER;
 use slipstream_model::{DocRef, Op, SeqNo, SeqRange};
 
 use crate::client::{Call, Cluster};
@@ -221,7 +222,7 @@ impl Cluster {
             more: H,
         }
         let mut body = window(range, false, None);
-        body.insert("size".into(), json!(limit.min(10_000)));
+        body.insert("size".into(), json!(limit.min(MOST_IN_AN_ANSWER)));
         body.insert("_source".into(), json!(false));
         let filter = format!("&filter_path=timed_out,_shards,hits.hits.sort{fields}");
         let call = self.search_call(searcher, body, &filter).await?;

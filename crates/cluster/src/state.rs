@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use slipstream_model::settings::Settings;
+use slipstream_model::settings::{Settings, most_in_an_answer};
 use slipstream_model::{IndexName, IndexUuid, Pattern, PrimaryTerm, ShardId};
 
 use crate::client::{Call, Cluster};
@@ -53,9 +53,6 @@ pub struct IndexState {
     /// The version of the cluster state that this was read from; 0 if the answer did not say.
     pub state_version: u64,
 }
-
-/// The engines' default of `index.max_result_window`.
-const MOST_IN_AN_ANSWER: usize = 10_000;
 
 /// Everything that a follower index is made from, all of one moment.
 #[derive(Debug, Clone)]
@@ -312,29 +309,19 @@ impl Cluster {
         state: IndexState,
     ) -> Result<IndexDescription> {
         #[derive(Deserialize)]
-        struct WithSettings {
-            #[serde(default)]
-            settings: Settings,
-        }
-        #[derive(Deserialize)]
         struct WithAliases {
             #[serde(default)]
             aliases: Map<String, Value>,
         }
         let mapping = self.mapping(index).await?;
-        let settings: WithSettings = self
-            .of_index(
-                index,
-                Call::get(format!("/{segment}/_settings"), "flat_settings=true"),
-            )
-            .await?;
+        let settings = self.settings(index).await?;
         let aliases: WithAliases = self
             .of_index(index, Call::get(format!("/{segment}/_alias"), ""))
             .await?;
         Ok(IndexDescription {
             state,
             mapping,
-            settings: settings.settings,
+            settings,
             aliases: aliases.aliases,
         })
     }
@@ -378,12 +365,7 @@ impl Cluster {
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is no such index.
     pub async fn most_in_an_answer(&self, index: &IndexName) -> Result<usize> {
-        let settings = self.settings(index).await?;
-        let set = settings.get("index.max_result_window").and_then(Value::as_str);
-        let most = set
-            .and_then(|most| most.parse().ok())
-            .unwrap_or(MOST_IN_AN_ANSWER);
-        Ok(most.clamp(1, MOST_IN_AN_ANSWER))
+        Ok(most_in_an_answer(&self.settings(index).await?))
     }
 
     /// The part of an answer that is about the index of that very name.

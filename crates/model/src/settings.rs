@@ -68,6 +68,16 @@ const LOCAL: [&str; 12] = [
 /// Settings that do not travel because of what they would do to what is written.
 const PIPELINES: [&str; 2] = ["index.default_pipeline", "index.final_pipeline"];
 
+/// The engines' default of `index.max_result_window`, and the most that is ever asked for at once.
+pub const MOST_IN_AN_ANSWER: usize = 10_000;
+
+/// The most documents that an index with these settings gives in one answer and that should be asked for.
+pub fn most_in_an_answer(settings: &Settings) -> usize {
+    let set = settings.get("index.max_result_window").and_then(Value::as_str);
+    let most = set.and_then(|most| most.parse().ok());
+    most.unwrap_or(MOST_IN_AN_ANSWER).clamp(1, MOST_IN_AN_ANSWER)
+}
+
 /// What happens to the setting `name`.
 pub fn travel(name: &str) -> Travel {
     if PIPELINES.contains(&name) || HELD.iter().any(|(held, _)| *held == name) {

@@ -1,6 +1,7 @@
 //! An agent as a process of its own, which a suite can kill at any instruction and start again.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -89,6 +90,14 @@ impl Process {
             .spawn()
             .expect("the agent's process");
         self.child = Some(child);
+    }
+
+    /// Whether the tests are run by root: only he reads and writes what permissions forbid, and only he can put that away.
+    ///
+    /// # Panics
+    /// If this process is not found.
+    pub fn is_roots() -> bool {
+        std::fs::metadata("/proc/self").expect("this process").uid() == 0
     }
 
     /// From its next life on the process reads files only where their permissions let it. Needs root, who could read

@@ -64,10 +64,7 @@ pub(crate) async fn a_pause_while_the_target_is_away(world: &mut World) {
     world.nothing_is_left().await;
     assert_eq!(world.target().get(&format!("/{}", copy("pausing"))).await.0, 404);
     world.agents.command(&copy("pausing"), "_resume").await;
-    world
-        .agents
-        .wait_for_status(&copy("pausing"), "SYNCING", LONG)
-        .await;
+    world.in_step("pausing").await;
     world.begun_with("pausing", "files: ").await;
     world.equal("pausing").await;
     world.nothing_is_left().await;

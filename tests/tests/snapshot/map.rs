@@ -24,9 +24,7 @@ async fn windows_make_it_whole_over_crashes() {
         return;
     };
     world.fill("windows", 40_000).await;
-    world.follow("windows").await;
-    world.begun_with("windows", "files: ").await;
-    world.equal("windows").await;
+    world.begins("windows", "files: ").await;
     assert_eq!(
         lines(&world.agents.follower.log(), BEGUN).len(),
         0,
@@ -120,9 +118,7 @@ async fn i5_a_history_that_was_rewritten_takes_what_only_it_had() {
         assert_eq!(status, 200, "{answer}");
     }
     world.fill("rewound", 3_100).await;
-    world.follow("rewound").await;
-    world.begun_with("rewound", "files: ").await;
-    world.equal("rewound").await;
+    world.begins("rewound", "files: ").await;
 
     for (path, body) in [
         ("/rewound/_close", json!({})),

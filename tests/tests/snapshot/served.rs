@@ -99,10 +99,7 @@ pub(crate) async fn the_operator_decides(world: &World) {
     ] {
         let (status, answer) = world.start_with(&copy("decided"), "decided", how).await;
         assert_eq!(status, 200, "{answer}");
-        world
-            .agents
-            .wait_for_status(&copy("decided"), "SYNCING", LONG)
-            .await;
+        world.in_step("decided").await;
         world.begun_with("decided", words).await;
         world.equal("decided").await;
         world.agents.command(&copy("decided"), "_stop").await;

@@ -100,7 +100,7 @@ async fn files_come_while_the_snapshot_is_taken(world: &World, seed: u64) {
         }
         sleep(Duration::from_millis(5)).await;
     }
-    world.agents.wait_for_status(&copy(name), "SYNCING", LONG).await;
+    world.in_step(name).await;
     world.begun_with(name, "files: ").await;
     assert!(early > 0, "nothing came while the snapshot was taken");
     writers.stop().await;
@@ -176,7 +176,7 @@ async fn what_has_come_stays_whatever_breaks(world: &mut World, leader: &Es) {
     world.agents.leader.start();
     coming(world, name, 38 * MIB).await;
     cap(world, json!("-1")).await;
-    world.agents.wait_for_status(&copy(name), "SYNCING", LONG).await;
+    world.in_step(name).await;
     let all = first_life + fetched(world).await;
     assert!((60 * MIB..75 * MIB).contains(&all), "{all} bytes of about 60 MiB");
     world.begun_with(name, "files: ").await;

@@ -39,7 +39,7 @@ fn acknowledged((status, answer): (u16, Value)) {
 
 /// It follows, began with files, is equal, and left nothing.
 async fn ends_well(world: &World, index: &str) {
-    world.agents.wait_for_status(&copy(index), "SYNCING", LONG).await;
+    world.in_step(index).await;
     world.begun_with(index, "files: ").await;
     world.equal(index).await;
     world.nothing_is_left().await;
@@ -119,9 +119,7 @@ pub(crate) async fn a_snapshot_of_somebody_else(world: &World) {
     let only = json!({ "indices": "others", "include_global_state": false });
     acknowledged(source.put("/_snapshot/others/one", &only).await);
     world.fill("beside", 500).await;
-    world.follow("beside").await;
-    world.begun_with("beside", "files: ").await;
-    world.equal("beside").await;
+    world.begins("beside", "files: ").await;
     let (_, his) = source.get("/_snapshot/others/one").await;
     let state = his["snapshots"][0]["state"].as_str().unwrap_or_default();
     assert!(["IN_PROGRESS", "SUCCESS"].contains(&state), "{his}");
@@ -161,10 +159,7 @@ pub(crate) async fn a_word_that_is_lost(world: &World) {
         }
     })
     .await;
-    world
-        .agents
-        .wait_for_status(&copy("unheard"), "SYNCING", LONG)
-        .await;
+    world.in_step("unheard").await;
     world.equal("unheard").await;
     world.nothing_is_left().await;
     world.agents.command(&copy("unheard"), "_stop").await;

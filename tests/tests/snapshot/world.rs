@@ -155,7 +155,19 @@ impl World {
     /// Follows an index by the name `NAME-copy`, until it is in step.
     pub(crate) async fn follow(&self, index: &str) {
         self.agents.follow(&copy(index), index).await;
+        self.in_step(index).await;
+    }
+
+    /// Waits until the follower of an index is in step.
+    pub(crate) async fn in_step(&self, index: &str) {
         self.agents.wait_for_status(&copy(index), "SYNCING", LONG).await;
+    }
+
+    /// Follows an index, which must begin like this and become equal.
+    pub(crate) async fn begins(&self, index: &str, words: &str) {
+        self.follow(index).await;
+        self.begun_with(index, words).await;
+        self.equal(index).await;
     }
 
     /// Requires that an index began like this.

@@ -1,11 +1,11 @@
 //! Where the files are, and what the operator says of them: nowhere, elsewhere, away and back again, off, and demanded.
 
 use std::fs::Permissions;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
 use slipstream_testkit::servers::{Release, Server, ServerConfig, or_skip};
-use slipstream_tests::agents::{Agents, Options};
+use slipstream_tests::agents::{Agents, Options, Process};
 use tokio::time::sleep;
 
 use crate::world::{World, bulk, plan};
@@ -73,8 +73,7 @@ pub(crate) async fn every_one(release: Release, seed: u64) {
 
 /// The folder is there and the agent's user may not read it; then he may.
 async fn not_readable(world: &mut World, config: &str) {
-    if std::fs::metadata("/proc/self").expect("this process").uid() != 0 {
-        // Only root reads what permissions forbid, and only root can put that away.
+    if !Process::is_roots() {
         return;
     }
     let data = world.leader.data_path();

@@ -31,7 +31,7 @@ pub(crate) struct Description {
 impl Description {
     /// When it was created, as its engine prints it.
     pub(crate) fn created_at(&self) -> Option<&str> {
-        self.settings.get(CREATED_AT).and_then(Value::as_str)
+        created_at(&self.settings)
     }
 
     /// How it spreads documents over its shards.
@@ -48,8 +48,10 @@ impl Description {
     }
 }
 
-/// What the engines keep an index's moment of creation in; a restored index has that of the one it was made from.
-pub(super) const CREATED_AT: &str = "index.creation_date";
+/// When an index with these settings was created, as its engine prints it; a restored index has the moment of the one it was made from.
+pub(super) fn created_at(settings: &Settings) -> Option<&str> {
+    settings.get("index.creation_date").and_then(Value::as_str)
+}
 
 /// Why there is no description.
 #[derive(Debug, Error)]

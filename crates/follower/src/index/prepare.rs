@@ -51,10 +51,7 @@ pub(super) async fn prepare(
     leader: &Description,
     overrides: &Settings,
 ) -> Result<IndexUuid, PrepareError> {
-    let target = |source| PrepareError::Target {
-        index: index.clone(),
-        source,
-    };
+    let target = unanswered(index);
     if cluster.exists(index).await.map_err(target)? {
         return adopt(cluster, index).await;
     }
@@ -105,10 +102,7 @@ impl Wanted<'_> {
         first: Result<IndexUuid, PrepareError>,
     ) -> Result<IndexUuid, PrepareError> {
         let index = self.index;
-        let target = |source| PrepareError::Target {
-            index: index.clone(),
-            source,
-        };
+        let target = unanswered(index);
         if let Err(error) = shield::raise(cluster, index).await {
             let reason = crate::chain(&error);
             tracing::warn!(%index, reason, "index templates of the target may have a part in the follower index, and cannot be kept away");
@@ -131,10 +125,7 @@ impl Wanted<'_> {
 
     async fn create(&self, cluster: &Cluster, mut settings: Settings) -> Result<IndexUuid, PrepareError> {
         let (index, overrides) = (self.index, self.overrides);
-        let target = |source| PrepareError::Target {
-            index: index.clone(),
-            source,
-        };
+        let target = unanswered(index);
         let mut aliases = self.leader.aliases.clone();
         loop {
             let made = cluster
@@ -170,6 +161,14 @@ impl Wanted<'_> {
     }
 }
 
+/// What the target's silence about this index, or its trouble, is told as.
+fn unanswered(index: &IndexName) -> impl Fn(ClusterError) -> PrepareError + Copy {
+    move |source| PrepareError::Target {
+        index: index.clone(),
+        source,
+    }
+}
+
 /// Whether the target refuses an index for one of its aliases: another index writes through it, or has its name.
 fn is_about_an_alias(refusal: &ClusterError) -> bool {
     matches!(
@@ -180,10 +179,7 @@ fn is_about_an_alias(refusal: &ClusterError) -> bool {
 
 /// Takes an index that exists as ours if it never held anything.
 async fn adopt(cluster: &Cluster, index: &IndexName) -> Result<IndexUuid, PrepareError> {
-    let target = |source| PrepareError::Target {
-        index: index.clone(),
-        source,
-    };
+    let target = unanswered(index);
     let stats = cluster
         .seq_stats(std::slice::from_ref(index))
         .await

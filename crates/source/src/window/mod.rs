@@ -29,6 +29,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use slipstream_cluster::{ClusterError, IndexState, MetadataVersions, Searcher};
+use slipstream_model::settings::{MOST_IN_AN_ANSWER, most_in_an_answer};
 use slipstream_model::{Checkpoint, GlobalCheckpoint, Op, PrimaryTerm, SeqNo};
 use tokio::time::{Duration, Instant};
 
@@ -111,7 +112,7 @@ impl WindowReader {
             holes: start.reconciling,
             uncounted: start.reconciling,
             emitted: BTreeSet::new(),
-            pages: PageSize::new(None),
+            pages: PageSize::new(MOST_IN_AN_ANSWER),
             density: 1.0,
             rhythm: Rhythm::new(start.refresh_every),
             metadata: MetadataVersions::default(),
@@ -364,9 +365,10 @@ impl WindowReader {
             .settings(index)
             .await
             .map_err(|e| self.failed(e))?;
-        let text = |name: &str| settings.get(name).and_then(serde_json::Value::as_str);
-        self.rhythm.set_interval(text("index.refresh_interval"));
-        self.pages = PageSize::new(text("index.max_result_window").and_then(|v| v.parse().ok()));
+        let refresh_interval = settings.get("index.refresh_interval");
+        self.rhythm
+            .set_interval(refresh_interval.and_then(serde_json::Value::as_str));
+        self.pages = PageSize::new(most_in_an_answer(&settings));
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 /// Adapts the number of documents a page to a budget of bytes.
 #[derive(Debug)]
 pub(crate) struct PageSize {
-    /// `index.max_result_window` or the engines' default of 10,000, whichever is less.
+    /// What the index gives at once.
     most: usize,
     /// Smoothed bytes a document.
     per_doc: f64,
@@ -20,8 +20,7 @@ pub(crate) const MAX_DOC_BYTES: usize = 256 * 1024 * 1024;
 pub(crate) const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
 impl PageSize {
-    pub(crate) fn new(max_result_window: Option<usize>) -> Self {
-        let most = max_result_window.unwrap_or(10_000).clamp(1, 10_000);
+    pub(crate) fn new(most: usize) -> Self {
         PageSize {
             most,
             per_doc: 2048.0,
@@ -69,11 +68,13 @@ impl PageSize {
 
 #[cfg(test)]
 mod tests {
+    use slipstream_model::settings::MOST_IN_AN_ANSWER;
+
     use super::*;
 
     #[test]
     fn i8_pages_follow_bytes_not_counts() {
-        let mut size = PageSize::new(None);
+        let mut size = PageSize::new(MOST_IN_AN_ANSWER);
         for _ in 0..8 {
             size.learn(1000, 300_000);
         }
@@ -85,7 +86,7 @@ mod tests {
 
     #[test]
     fn i8_a_page_over_the_limit_shrinks_down_to_one_document() {
-        let mut size = PageSize::new(None);
+        let mut size = PageSize::new(MOST_IN_AN_ANSWER);
         assert!(size.too_large(64));
         assert_eq!(size.docs(u64::MAX), 8);
         assert!(size.too_large(8));
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn max_result_window_is_respected() {
-        let mut size = PageSize::new(Some(500));
+        let mut size = PageSize::new(500);
         size.learn(100, 100);
         assert!(size.docs(u64::MAX) <= 500);
     }

@@ -27,7 +27,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use serde_json::Value;
 use slipstream_cluster::{ClusterError, ErrorKind, Restore, RestoreState};
 use slipstream_model::ident::fingerprint;
 use slipstream_model::settings::{Settings, difference, left_out_of_a_restore, while_following};
@@ -39,7 +38,7 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep};
 use tonic::Status;
 
-use super::describe::{CREATED_AT, DescribeError, Description};
+use super::describe::{DescribeError, Description, created_at};
 use super::prepare::PrepareError;
 use super::task::TaskContext;
 use crate::backoff::Backoff;
@@ -275,7 +274,7 @@ impl<'a> Restoring<'a> {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
             settings => settings?,
         };
-        let created_at = settings.get(CREATED_AT).and_then(Value::as_str);
+        let created_at = created_at(&settings);
         if created_at.is_some() && created_at == self.definition.restored_created_at.as_deref() {
             return Ok(true);
         }
