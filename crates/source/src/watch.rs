@@ -254,23 +254,27 @@ impl Watch {
         watch.state.of(version, ask).await
     }
 
-    /// The same, as the node beside this agent has applied it: good for what that node has written to its translog.
+    /// The same, as the node beside this agent has applied it: good for what that node has written to its translog. With the
+    /// time from which on that is so.
     pub async fn local_state_within(
         &self,
         index: &IndexName,
         age: Duration,
-    ) -> Result<Option<Arc<IndexState>>, ClusterError> {
-        let version = self.local_version_within(age).await?;
+    ) -> Result<(Instant, Option<Arc<IndexState>>), ClusterError> {
+        let (begun, version) = self.local_version(age).await?;
         let (cluster, watch) = (&self.0.cluster, self.index(index));
         let ask = || cluster.local_index_state(index);
-        watch.local_state.of(version, ask).await
+        Ok((begun, watch.local_state.of(version, ask).await?))
     }
 
     /// The version of the cluster state that the node beside this agent has applied, at most `age` old.
     pub(crate) async fn local_version_within(&self, age: Duration) -> Result<u64, ClusterError> {
+        Ok(self.local_version(age).await?.1)
+    }
+
+    async fn local_version(&self, age: Duration) -> Result<(Instant, u64), ClusterError> {
         let ask = || self.0.cluster.local_state_version();
-        let (_, version) = self.0.local_version.within(age, ask).await?;
-        Ok(version)
+        self.0.local_version.within(age, ask).await
     }
 
     /// The fields that documents of an index had so far.

@@ -4,13 +4,14 @@
 //! about to be applied: whatever happens to a batch in between, memory and compression included, it arrives as it was
 //! or it is refused. Decompression never makes more than the sender announced, nor more than [`MAX_BLOCK_BYTES`].
 
+use std::cell::RefCell;
 use std::io;
 
 use bytes::Bytes;
 use prost::Message;
 use slipstream_model::Op;
 use thiserror::Error;
-use zstd::bulk::Compressor;
+use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::CParameter;
 
 use crate::convert::ConvertError;
@@ -22,6 +23,11 @@ const LEVEL: i32 = 1;
 
 /// Buffers that grew beyond this for a rare huge document are given back after it, in bytes.
 const KEEP_BYTES: usize = 8 * 1024 * 1024;
+
+thread_local! {
+    /// Making one takes longer than a small batch does.
+    static DECOMPRESSOR: RefCell<Decompressor<'static>> = RefCell::default();
+}
 
 /// Why a batch could not be packed or must not be applied.
 #[derive(Debug, Error)]
@@ -178,7 +184,9 @@ pub fn decode_batch(batch: v1::Batch) -> Result<Vec<Op>, BatchError> {
         return Err(BatchError::Oversized(block_bytes));
     }
     let announced = block_bytes as usize;
-    let block = zstd::bulk::decompress(&block_zstd, announced).map_err(BatchError::Decompress)?;
+    let block = DECOMPRESSOR
+        .with_borrow_mut(|decompressor| decompressor.decompress(&block_zstd, announced))
+        .map_err(BatchError::Decompress)?;
     drop(block_zstd);
     if block.len() != announced {
         let short = format!("{} bytes instead of {announced}", block.len());

@@ -10,6 +10,7 @@ mod load;
 mod memory;
 mod proxy;
 mod tail_catch_up;
+mod tail_ground;
 mod tail_lag;
 mod tail_load;
 mod tail_shards;

@@ -8,10 +8,10 @@
 //!
 //! **Metadata (I7) without asking for each operation.** Asking the leader for its metadata's versions costs it more than a
 //! hundredth of an indexing request, and us a millisecond. So an operation whose fields are all [`familiar`] leaves at once under
-//! the versions that were asked for last; any other waits for the answer to a new question. A seal always follows a question that was
-//! begun after its operations were read. If the answer shows that mapping or settings had changed meanwhile, what was sent
-//! since the last seal is read and sent again, under the new versions: the follower indexes it anew, and is exact again before
-//! the seal says so.
+//! the versions that were asked for last; any other waits for the answer to a new question. A seal always follows a question that
+//! was begun after its operations were read, and which shards share ([`sealing`]). If the answer shows that mapping or settings
+//! had changed meanwhile, what was sent since the last seal is read and sent again, under the new versions: the follower indexes
+//! it anew, and is exact again before the seal says so.
 
 mod backlog;
 mod familiar;
@@ -19,6 +19,7 @@ mod files;
 mod folder;
 mod leave;
 mod place;
+mod sealing;
 mod standing;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ use tokio::time::{Duration, Instant, sleep};
 use self::files::{Files, Seen};
 use self::folder::{Folder, Stamp};
 use self::place::Places;
+use self::sealing::Sealing;
 use self::turn::Turn;
 use self::watcher::{Watched, Watcher};
 use crate::link::{Event, Link, Unlinked};
@@ -54,6 +56,7 @@ struct Inner {
     places: Places,
     watcher: Watcher,
     stirring: Stirring,
+    sealing: Sealing,
     /// What turns are counted from.
     begun: Instant,
 }
@@ -74,6 +77,7 @@ impl Tails {
             watch,
             watcher: Watcher::new(),
             stirring: Stirring::default(),
+            sealing: Sealing::default(),
             begun: Instant::now(),
         }))
     }
@@ -100,10 +104,10 @@ pub(crate) struct Tail {
     emitted: Checkpoint,
     /// And up to here under metadata that is known to be new enough.
     sealed: Checkpoint,
-    /// When the leader was last asked for its metadata.
+    /// When something new was last seen in the files.
+    seen: Instant,
+    /// When the question was begun whose answer `metadata` is.
     asked: Option<Instant>,
-    /// Whether that was after everything that is due had been seen.
-    covered: bool,
     history: HistoryUuid,
     /// Under this term the copy was known to be of this history.
     vouched: PrimaryTerm,
@@ -116,6 +120,8 @@ pub(crate) struct Tail {
     /// When the node was last known to belong to its cluster.
     belonged: Instant,
     last_change: Instant,
+    /// Whether the last look saw everything that there was.
+    complete: bool,
     /// How the checkpoint file looked before the last look.
     stamp: Option<Stamp>,
     /// Changes in a row that a timer found and the kernel had not told of.
@@ -143,8 +149,8 @@ const LOOK_UNTOLD_QUIET: Duration = Duration::from_millis(100);
 const QUIET: Duration = Duration::from_secs(30);
 /// Metadata that changes without operations is noticed within this time.
 const METADATA_AGE: Duration = Duration::from_secs(1);
-/// While operations flow, the leader is asked for its metadata this often, and the checkpoint follows.
-const SEAL_EVERY: Duration = Duration::from_millis(100);
+/// What was written within this time is still in memory.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// Why a tail ended.
 pub(crate) enum End {
@@ -204,8 +210,8 @@ impl Tail {
             files: Arc::new(Mutex::new(files)),
             emitted: after,
             sealed: after,
+            seen: Instant::now(),
             asked: None,
-            covered: false,
             history: history.clone(),
             // Nothing is known of any term before the first look after this: the copy was asked about earlier.
             vouched: PrimaryTerm(0),
@@ -215,6 +221,7 @@ impl Tail {
             last_pulse: None,
             belonged: Instant::now(),
             last_change: Instant::now(),
+            complete: false,
             stamp: None,
             untold: 0,
             stirred: tails.0.stirring.join(),
@@ -258,8 +265,9 @@ impl Tail {
         self.stamp = stamp;
         let most = link.credit_now().min(TAKE_BYTES) as usize;
         let vouched = self.vouched;
+        let place = self.place_to_look(by_timer);
         let (changed, seen, ops) = self
-            .with_files(move |files, folder| {
+            .with_files(place, move |files, folder| {
                 let before = *files.checkpoint();
                 let seen = files.look(folder)?;
                 let most = if files.term() == vouched { most } else { 0 };
@@ -267,7 +275,10 @@ impl Tail {
                 Ok((*files.checkpoint() != before, seen, ops))
             })
             .await?;
-        self.covered = false;
+        if changed || !self.complete {
+            self.seen = Instant::now();
+        }
+        self.complete = seen == Seen::All;
         self.vouch(link).await?;
         if changed {
             self.last_change = Instant::now();
@@ -280,8 +291,8 @@ impl Tail {
         if self.emitted > before || seen == Seen::More {
             self.nudge.caught_up();
         }
-        if self.emitted > self.sealed && self.asked.is_none_or(|at| at.elapsed() >= SEAL_EVERY) {
-            self.learn_metadata(Duration::ZERO).await?;
+        if self.emitted > self.sealed && (self.is_covered() || self.tails.0.sealing.may_ask(self.seen)) {
+            self.learn_metadata(self.seen.elapsed()).await?;
             // Whatever the answer made due again.
             self.emit_due(link).await?;
             self.seal(link).await?;
@@ -298,7 +309,7 @@ impl Tail {
     async fn emit_due(&mut self, link: &Link) -> Result<(), End> {
         while self.files().has_due() {
             let most = link.credit().await?.min(TAKE_BYTES) as usize;
-            let ops = self.with_files(move |files, folder| files.take(folder, most));
+            let ops = self.with_files(Place::Aside, move |files, folder| files.take(folder, most));
             let ops = ops.await?;
             self.emit(link, ops).await?;
         }
@@ -314,11 +325,11 @@ impl Tail {
         let knows = |fields: &mut Familiar| fields.knows(mapping, &ops);
         let index = &self.start.shard.index;
         let familiar = self.asked.is_some() && self.tails.0.watch.familiar(index, knows);
-        if !familiar && !self.covered {
+        if !familiar && !self.is_covered() {
             // Asked for after the operations were seen: whatever mapping they needed, this node had it before it wrote them to
             // its translog.
             let before = self.emitted;
-            self.learn_metadata(Duration::ZERO).await?;
+            self.learn_metadata(self.seen.elapsed()).await?;
             if self.emitted < before {
                 // These are due again too, after what comes before them.
                 return Ok(());
@@ -331,7 +342,7 @@ impl Tail {
         }
         link.send_ops(ops, self.metadata).await?;
         self.emitted = last;
-        if self.covered {
+        if self.is_covered() {
             self.seal(link).await?;
         }
         Ok(())
@@ -349,6 +360,11 @@ impl Tail {
         Ok(())
     }
 
+    /// Whether the metadata is from after everything that is due had been seen.
+    fn is_covered(&self) -> bool {
+        self.asked.is_some_and(|asked| asked >= self.seen)
+    }
+
     /// Whether the kernel can be relied on to tell of changes.
     fn is_told(&self) -> bool {
         self.folder.is_told() && self.untold < UNTOLD
@@ -358,7 +374,7 @@ impl Tail {
         let tails = Arc::clone(&self.tails.0);
         let quiet = self.last_change.elapsed() > QUIET;
         let again = match (self.is_told(), quiet) {
-            _ if self.emitted > self.sealed => SEAL_EVERY,
+            _ if self.emitted > self.sealed => tails.sealing.wait(),
             _ if self.is_behind() => LOOK_BEHIND,
             (true, false) => LOOK_AGAIN,
             (true, true) => self.turn.wait(tails.begun, Instant::now(), LOOK_AGAIN_QUIET),
@@ -386,16 +402,40 @@ impl Tail {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works with the files on a thread that may wait for the disk.
+    /// Where to look for what is new. What the engine wrote a moment ago is in memory, and going to another thread and back would
+    /// take several times as long as reading it.
+    fn place_to_look(&self, by_timer: bool) -> Place {
+        let recent = !by_timer || self.last_change.elapsed() < RECENT;
+        if recent && self.is_told() && self.complete && !self.files().is_behind() {
+            Place::Here
+        } else {
+            Place::Aside
+        }
+    }
+
+    /// Works with the files.
     async fn with_files<T: Send + 'static>(
         &self,
+        place: Place,
         work: impl FnOnce(&mut Files, &Folder) -> Result<T, Leave> + Send + 'static,
     ) -> Result<T, End> {
+        if place == Place::Here {
+            return Ok(work(&mut self.files(), &self.folder)?);
+        }
         let (files, folder) = (Arc::clone(&self.files), Arc::clone(&self.folder));
         let worked =
             blocking(move || work(&mut files.lock().unwrap_or_else(PoisonError::into_inner), &folder));
         Ok(worked.await?)
     }
+}
+
+/// Where files are worked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// On the thread that serves everybody: nothing is waited for.
+    Here,
+    /// On a thread that may wait for the disk.
+    Aside,
 }
 
 /// Which copy is read, in words.

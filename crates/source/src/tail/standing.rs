@@ -43,8 +43,7 @@ impl Tail {
     /// Asks the node for the index's metadata. If mapping or settings have changed, what was sent and not sealed becomes due
     /// again. Whether anything has changed.
     pub(super) async fn learn_metadata(&mut self, age: Duration) -> Result<bool, End> {
-        let begun = Instant::now();
-        let state = self
+        let (begun, state) = self
             .tails
             .0
             .watch
@@ -55,10 +54,7 @@ impl Tail {
         let Some(state) = state else {
             return Err(Leave::Renewed("the index was closed, deleted or replaced".to_owned()).into());
         };
-        if age.is_zero() {
-            self.asked = Some(begun);
-            self.covered = true;
-        }
+        self.asked = Some(begun);
         let (before, now) = (self.metadata, state.versions);
         self.metadata = now;
         if before != MetadataVersions::default() && before.settings != now.settings {

@@ -50,8 +50,9 @@ const DRAIN: Duration = Duration::from_secs(90);
 /// The reader that every agent has.
 const WINDOW: &str = "window";
 
-/// How long a new place may wait to be stored.
-const SAVE_WITHIN: Duration = Duration::from_millis(200);
+/// How long a new place may wait to be stored. Each time costs a write to disk, of each shard that has moved; what a crash makes
+/// this agent do again is no more than this.
+const SAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// While the window reader serves, other agents of the leader are looked at this often: one may stand beside a copy. Less
 /// often where moving to one has not helped.
