@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use slipstream_testkit::client::eventually;
-use slipstream_testkit::servers::{Release, ServerConfig};
+use slipstream_testkit::servers::{Release, Server, ServerConfig, or_skip};
 use slipstream_tests::agents::LONG;
+use slipstream_tests::real::Pair;
 use tokio::time::sleep;
 
 use crate::world::{World, copy};
@@ -52,6 +53,7 @@ async fn trouble_in_the_middle() {
     ending::a_stop_while_the_target_is_away(&mut world).await;
     ending::a_pause_while_the_target_is_away(&mut world).await;
     trouble::a_target_that_dies_while_it_restores(&mut world).await;
+    trouble::a_file_that_is_damaged_on_disk(&world).await;
     trouble::a_leader_index_that_is_deleted(&world).await;
     trouble::a_leader_index_that_is_closed(&world).await;
     trouble::a_leader_index_that_is_force_merged(&world).await;
@@ -59,6 +61,27 @@ async fn trouble_in_the_middle() {
     trouble::a_snapshot_of_somebody_else(&world).await;
     trouble::a_word_that_is_lost(&world).await;
     trouble::a_setting_that_the_target_does_not_know(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shards_that_move() {
+    let release = Release::OpenSearch2_19_1;
+    let (leader, target) = tokio::join!(
+        Server::start(release, ServerConfig::named("leader")),
+        Server::ready(release, ServerConfig::named("target")),
+    );
+    let (Some(leader), Some(target)) = (or_skip(leader), or_skip(target)) else {
+        return;
+    };
+    let shared = format!("[\"{}\"]", leader.repo_path().display());
+    let second = ServerConfig::default().joining(&leader, trouble::SECOND);
+    let Some(_second) = or_skip(Server::start(release, second.with("path.repo", &shared)).await) else {
+        return;
+    };
+    let pair = Pair { leader, target };
+    let options = World::options(&pair);
+    let world = World::of(pair, options).await;
+    trouble::a_shard_that_moves(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

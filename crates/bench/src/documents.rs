@@ -1,4 +1,4 @@
-//! The documents: lines of an access log of about 300 bytes, the same in every run.
+//! The documents: lines of an access log of about 300 bytes, or of a kilobyte where much is said, the same in every run.
 //!
 //! Ids are spread over the whole space, as UUIDs are: that is the harder case for the agents' store, and for the engines'
 //! own lookups.
@@ -20,18 +20,44 @@ const WORDS: [&str; 12] = [
     "queue", "closed",
 ];
 
+/// How much a document has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// About 300 bytes.
+    Line,
+    /// About a kilobyte.
+    Page,
+}
+
+impl Length {
+    /// Words of the message.
+    fn words(self) -> usize {
+        match self {
+            Length::Line => 8,
+            Length::Page => 115,
+        }
+    }
+}
+
 /// An endless row of documents.
 pub(crate) struct Documents {
     random: ChaCha8Rng,
     next: u64,
+    length: Length,
 }
 
 impl Documents {
-    /// The row from its beginning.
+    /// The row of lines from its beginning.
     pub(crate) fn new() -> Self {
+        Documents::of(Length::Line)
+    }
+
+    /// The row of documents that long, from its beginning.
+    fn of(length: Length) -> Self {
         Documents {
             random: ChaCha8Rng::seed_from_u64(SEED),
             next: 0,
+            length,
         }
     }
 
@@ -74,7 +100,7 @@ impl Documents {
             any(1 << 32),
             any(1 << 32),
         );
-        for word in 0..8 {
+        for word in 0..self.length.words() {
             source.push_str(if word == 0 { "" } else { " " });
             source.push_str(WORDS[any(12)]);
         }
@@ -101,10 +127,15 @@ pub(crate) struct Bodies {
 }
 
 impl Bodies {
-    /// `docs` documents, `batch` to each body.
+    /// `docs` lines, `batch` to each body.
     pub(crate) fn new(docs: u64, batch: u64) -> Self {
+        Bodies::of(Length::Line, docs, batch)
+    }
+
+    /// The same of documents that long.
+    pub(crate) fn of(length: Length, docs: u64, batch: u64) -> Self {
         Bodies {
-            row: Documents::new(),
+            row: Documents::of(length),
             left: docs,
             batch,
             source_bytes: 0,
@@ -158,6 +189,10 @@ mod tests {
         let made: Vec<_> = bodies.by_ref().collect();
         let length = bodies.source_bytes() / 1000;
         assert!((270..=330).contains(&length), "{length} bytes a document");
+        let mut pages = Bodies::of(Length::Page, 1000, 1000);
+        assert_eq!(pages.by_ref().count(), 1);
+        let length = pages.source_bytes() / 1000;
+        assert!((950..=1074).contains(&length), "{length} bytes a document");
         assert_eq!(made.len(), 4);
         assert!(made.iter().cloned().eq(Bodies::new(1000, 300)));
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 
-use crate::documents::{self, Bodies};
+use crate::documents::{self, Bodies, Length};
 use crate::output::aside;
 use crate::rest::Rest;
 
@@ -37,6 +37,8 @@ const SHAPES: [Shape; 7] = [
     Shape::new(2_500, 8),
 ];
 
+/// Documents in each bulk of what is only to be there.
+const BATCH: u64 = 5_000;
 /// Documents that a shape is tried with.
 const TRIAL_DOCS: u64 = 100_000;
 
@@ -118,14 +120,17 @@ impl Load {
 }
 
 /// Makes an index with this many documents. Returns the bytes of all sources.
-pub(crate) async fn fill(rest: &Rest, index: &str, docs: u64, shards: u32) -> Result<u64> {
+pub(crate) async fn fill(rest: &Rest, index: &str, docs: u64, shards: u32, length: Length) -> Result<u64> {
     rest.put(&format!("/{index}"), &documents::index(shards)).await?;
-    write(rest, index, docs).await
+    write_bodies(rest, index, Bodies::of(length, docs, BATCH)).await
 }
 
 /// Writes this many documents into an index. Returns the bytes of all sources.
 pub(crate) async fn write(rest: &Rest, index: &str, docs: u64) -> Result<u64> {
-    let mut bodies = Bodies::new(docs, 5_000);
+    write_bodies(rest, index, Bodies::new(docs, BATCH)).await
+}
+
+async fn write_bodies(rest: &Rest, index: &str, mut bodies: Bodies) -> Result<u64> {
     send(rest, index, bodies.by_ref(), 2).await?;
     Ok(bodies.source_bytes())
 }

@@ -6,6 +6,7 @@
 
 mod agents;
 mod args;
+mod copying;
 mod documents;
 mod field;
 mod load;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use slipstream_testkit::servers::{Server, ServerConfig, SkipOrError};
 
 use crate::args::Args;
+use crate::documents::Length;
 use crate::load;
 use crate::output::aside;
 use crate::process::Process;
@@ -99,8 +100,13 @@ impl World {
 
     /// An index on the leader with this many documents, at rest. Returns its name and the bytes of all sources.
     pub(crate) async fn filled(&self, docs: u64, shards: u32) -> Result<(String, u64)> {
+        self.filled_with(Length::Line, docs, shards).await
+    }
+
+    /// The same with documents that long.
+    pub(crate) async fn filled_with(&self, length: Length, docs: u64, shards: u32) -> Result<(String, u64)> {
         let index = self.name("source");
-        let bytes = load::fill(&self.leader.rest, &index, docs, shards).await?;
+        let bytes = load::fill(&self.leader.rest, &index, docs, shards, length).await?;
         self.leader.rest.count(&index).await?;
         self.calm().await?;
         Ok((index, bytes))

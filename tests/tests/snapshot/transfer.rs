@@ -20,7 +20,7 @@ async fn opensearch_2_19_over_a_link_with_trouble() {
     let Some((mut world, leader)) = start(Release::OpenSearch2_19_1, Release::OpenSearch2_19_1).await else {
         return;
     };
-    many_tiny_indices_share_few_snapshots(&world, &leader).await;
+    indices_of_all_sizes_share_few_snapshots(&world, &leader).await;
     files_come_while_the_snapshot_is_taken(&world, 2_001).await;
     another_cap_counts_for_what_runs(&world).await;
     what_has_come_stays_whatever_breaks(&mut world, &leader).await;
@@ -46,13 +46,16 @@ async fn start(leader: Release, target: Release) -> Option<(World, Es)> {
     Some((world, Es::new(&format!("http://127.0.0.1:{observe}"))))
 }
 
-/// A rule finds thirty indices. All begin with files, and the leader is not asked for thirty snapshots.
-async fn many_tiny_indices_share_few_snapshots(world: &World, leader: &Es) {
-    const INDICES: u32 = 30;
+/// A rule finds a hundred indices, most of them tiny, some not, one large. All begin with files, and the leader is not asked for a
+/// hundred snapshots.
+async fn indices_of_all_sizes_share_few_snapshots(world: &World, leader: &Es) {
+    const INDICES: u32 = 100;
     for number in 0..INDICES {
-        world.fill(&format!("tiny-{number}"), 20).await;
+        let documents = if number % 25 == 3 { 5_000 } else { 20 };
+        world.fill(&format!("sized-{number}"), documents).await;
     }
-    let rule = json!({ "leader_alias": ALIAS, "name": "tiny", "pattern": "tiny-*",
+    dense(world, "sized-0", 30).await;
+    let rule = json!({ "leader_alias": ALIAS, "name": "sized", "pattern": "sized-*",
         "follower_index_pattern": "{{leader_index}}-copy" });
     let (status, answer) = world
         .agents
@@ -61,7 +64,7 @@ async fn many_tiny_indices_share_few_snapshots(world: &World, leader: &Es) {
         .await;
     assert_eq!(status, 200, "{answer}");
     for number in 0..INDICES {
-        let name = format!("tiny-{number}");
+        let name = format!("sized-{number}");
         world.agents.wait_for_status(&copy(&name), "SYNCING", LONG).await;
         world.begun_with(&name, "files: ").await;
         world.equal(&name).await;
@@ -70,7 +73,7 @@ async fn many_tiny_indices_share_few_snapshots(world: &World, leader: &Es) {
     assert!((1..=u64::from(INDICES) / 2).contains(&snapshots), "{snapshots}");
     assert_eq!(counted(leader, "slipstream_snapshots_total", "failed").await, 0);
     world.nothing_is_left().await;
-    let rule = json!({ "leader_alias": ALIAS, "name": "tiny" });
+    let rule = json!({ "leader_alias": ALIAS, "name": "sized" });
     let rule = rule.to_string().into_bytes();
     let path = "/_plugins/_replication/_autofollow";
     let ended = world

@@ -1,6 +1,8 @@
 //! Trouble in the middle of a copy, each time at the same point of it: the link is slow while files travel, the target is slow while it
 //! restores. Nothing is lost, and nothing is left.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 use slipstream_testkit::client::eventually;
 use slipstream_tests::agents::{ALIAS, LONG, issue};
@@ -141,6 +143,71 @@ pub(crate) async fn a_target_that_dies_while_it_restores(world: &mut World) {
     world.agents.follower.start();
     world.agents.wait_for_gateway().await;
     ends_well(world, "restored").await;
+}
+
+/// Half of what the target is to restore is not what came over the link. It finds out, and that file is fetched once more.
+pub(crate) async fn a_file_that_is_damaged_on_disk(world: &World) {
+    restoring(world, "damaged").await;
+    let blob = largest(&world.target.repo_path()).expect("the follower agent's files");
+    let mut bytes = std::fs::read(&blob).expect("the file");
+    // Far behind what has been restored by now.
+    let at = bytes.len() * 3 / 4;
+    bytes[at] ^= 1;
+    std::fs::write(&blob, bytes).expect("the file");
+    recovers(world, Value::Null).await;
+    ends_well(world, "damaged").await;
+}
+
+fn largest(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let files = entries.filter_map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => largest(&entry.path()),
+        _ => Some(entry.path()),
+    });
+    files.max_by_key(|file| std::fs::metadata(file).map_or(0, |about| about.len()))
+}
+
+/// A node that joins the leader.
+pub(crate) const SECOND: &str = "node-1";
+
+/// A shard moves to another node while the snapshot is asked for, and one while its files travel.
+pub(crate) async fn a_shard_that_moves(world: &World) {
+    let source = world.source();
+    let to = |node: &str| json!({ "index.routing.allocation.require._name": node });
+    let moves = async |index: &str, node: &str| {
+        acknowledged(source.put(&format!("/{index}/_settings"), &to(node)).await);
+    };
+    let moved = async |index: &str, node: &str| {
+        eventually(&format!("[{index}] is on [{node}]"), LONG, async || {
+            let (_, copies) = source.get(&format!("/_cat/shards/{index}?format=json")).await;
+            let there = copies[0]["node"] == node && copies[0]["state"] == "STARTED";
+            if there { Ok(()) } else { Err(copies.to_string()) }
+        })
+        .await;
+    };
+    let slow = |speed: Value| json!({ "transient": { "indices.recovery.max_bytes_per_sec": speed } });
+
+    world.fill("moving", 30_000).await;
+    moves("moving", "node-0").await;
+    moved("moving", "node-0").await;
+    acknowledged(source.put("/_cluster/settings", &slow(json!("200kb"))).await);
+    moves("moving", SECOND).await;
+    world.agents.follow(&copy("moving"), "moving").await;
+    acknowledged(source.put("/_cluster/settings", &slow(Value::Null)).await);
+    moved("moving", SECOND).await;
+    ends_well(world, "moving").await;
+
+    transferring(world, "moved").await;
+    let (_, copies) = source.get("/_cat/shards/moved?format=json").await;
+    let other = if copies[0]["node"] == SECOND {
+        "node-0"
+    } else {
+        SECOND
+    };
+    moves("moved", other).await;
+    moved("moved", other).await;
+    goes_on(world);
+    ends_well(world, "moved").await;
 }
 
 /// The follower agent cannot tell that it needs its snapshot no more. That it follows the index tells as much.

@@ -5,6 +5,7 @@ mod bootstrap;
 mod files;
 mod files_beside;
 mod files_small;
+mod files_transfer;
 mod lag;
 mod load;
 mod memory;
@@ -32,6 +33,8 @@ pub(crate) enum Section {
     Files,
     /// The same of small indices
     FilesSmall,
+    /// The transfer of files by itself, against a plain copy
+    FilesTransfer,
     /// What a bootstrap with files takes from the leader's indexing
     FilesBeside,
     /// What replication costs the leader
@@ -69,6 +72,7 @@ impl Section {
             Section::Bootstrap => Box::pin(bootstrap::measure(world, plan)).await,
             Section::Files => Box::pin(files::measure(world, plan)).await,
             Section::FilesSmall => Box::pin(files_small::measure(world, plan)).await,
+            Section::FilesTransfer => Box::pin(files_transfer::measure(world, plan)).await,
             Section::FilesBeside => Box::pin(files_beside::measure(world, plan)).await,
             Section::Load => Box::pin(load::measure(world, plan)).await,
             Section::Lag => Box::pin(lag::measure(world, plan)).await,

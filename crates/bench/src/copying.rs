@@ -1,0 +1,109 @@
+//! A copy of a file over TLS, as plain as can be: read, sent, received, written.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// Bytes read and written at once.
+const PORTION: usize = 256 * 1024;
+const NAME: &str = "localhost";
+
+/// How long it takes to copy a file of so many bytes in `folder` to another one there.
+pub(crate) async fn over_tls(folder: &Path, bytes: u64) -> Result<Duration> {
+    let folder = tempfile::Builder::new().prefix("plain-").tempdir_in(folder)?;
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let mut file = File::create(&from).await?;
+    let noise: Vec<u8> = (0..PORTION).map(|_| rand::random()).collect();
+    let mut left = bytes;
+    while left > 0 {
+        let portion = left.min(PORTION as u64);
+        file.write_all(&noise[..portion as usize]).await?;
+        left -= portion;
+    }
+    file.flush().await?;
+
+    let (acceptor, connector) = both_ends()?;
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let address = listener.local_addr()?;
+    let begun = Instant::now();
+    let sending = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let mut stream = acceptor.accept(stream).await?;
+        let (mut file, mut portion) = (File::open(&from).await?, vec![0; PORTION]);
+        file.set_max_buf_size(PORTION);
+        loop {
+            match file.read(&mut portion).await? {
+                0 => break,
+                read => stream.write_all(&portion[..read]).await?,
+            }
+        }
+        stream.shutdown().await
+    });
+    let receiving = tokio::spawn(async move {
+        let stream = TcpStream::connect(address).await?;
+        let mut stream = connector.connect(ServerName::try_from(NAME)?, stream).await?;
+        let (mut file, mut portion, mut received) = (File::create(&to).await?, vec![0; PORTION], 0);
+        file.set_max_buf_size(PORTION);
+        loop {
+            // As much as there is: what comes at once is a record.
+            let mut filled = 0;
+            while filled < PORTION {
+                match stream.read(&mut portion[filled..]).await? {
+                    0 => break,
+                    read => filled += read,
+                }
+            }
+            if filled == 0 {
+                break;
+            }
+            file.write_all(&portion[..filled]).await?;
+            received += filled as u64;
+        }
+        file.flush().await?;
+        anyhow::Ok(received)
+    });
+    sending.await??;
+    let received = receiving.await??;
+    ensure!(received == bytes, "{received} bytes came of {bytes}");
+    Ok(begun.elapsed())
+}
+
+fn both_ends() -> Result<(TlsAcceptor, TlsConnector)> {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed([NAME.to_owned()])?;
+    let key = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = &[&rustls::version::TLS13];
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(versions)?
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(cert.der().clone())?;
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok((Arc::new(server).into(), Arc::new(client).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_bytes_arrive() {
+        let folder = tempfile::tempdir().unwrap();
+        over_tls(folder.path(), 1_000_001).await.unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

@@ -1,0 +1,103 @@
+//! The transfer of files by itself, against a plain copy of as many bytes over TLS: what chunks, checksums and fairness cost.
+
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use crate::agents::{Agents, Setup};
+use crate::copying;
+use crate::output::aside;
+use crate::plan::Plan;
+use crate::report::{Goal, Measured, Row, Unit};
+use crate::rest::until;
+use crate::spread::Spread;
+use crate::world::World;
+
+/// The share of a plain copy's speed.
+const GOAL: f64 = 0.7;
+/// The cap on what may come, which holds the files back until the snapshot is whole.
+const CAP: &str = "plugins.replication.follower.index.recovery.max_bytes_per_sec";
+
+/// Measures both in turn.
+pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
+    let (source, _) = world.filled(plan.memory_docs, 1).await?;
+    let setup = Setup {
+        files: true,
+        ..Setup::default()
+    };
+    let agents = Agents::start(world, setup).await?;
+    let [mut ratios, mut ours, mut plain]: [Spread; 3] = Default::default();
+    let mut bytes = 0;
+    for sample in 0..=plan.samples {
+        let (sent, with_us) = transfer(world, &agents, &source).await?;
+        let by_itself = copying::over_tls(&world.target.repo_path(), sent).await?;
+        bytes = sent;
+        let rate = |seconds: f64| sent as f64 / seconds;
+        let (with_us, by_itself) = (rate(with_us), rate(by_itself.as_secs_f64()));
+        aside(&format!(
+            "         {} MiB: {:.0} MB/s, plain {:.0} MB/s",
+            sent >> 20,
+            with_us / 1e6,
+            by_itself / 1e6
+        ));
+        // The first warms up.
+        if sample > 0 {
+            ratios.add(with_us / by_itself);
+            ours.add(with_us / 1e6);
+            plain.add(by_itself / 1e6);
+        }
+    }
+    world.leader.rest.delete_index(&source).await?;
+    Ok(Measured {
+        title: "Bootstrap with files: the transfer by itself".to_owned(),
+        how: format!(
+            "A cap holds the files of an index of {} MiB back until the leader's snapshot is whole; the clock runs from the cap's end to the \
+             last file. The plain copy sends as many bytes from a file to a file, over one TLS connection (TLS 1.3, the same ciphers) between two tasks of this \
+             program, and checks nothing. Both read from the page cache and write to it.",
+            bytes >> 20
+        ),
+        rows: vec![
+            Row::new("Files: transfer / plain copy over TLS", Unit::Ratio, ratios).goal(Goal::AtLeast(GOAL)),
+            Row::new("transfer, MB", Unit::PerSecond, ours),
+            Row::new("plain copy, MB", Unit::PerSecond, plain),
+        ],
+    })
+}
+
+/// The bytes that came after the cap's end, and in how many seconds.
+async fn transfer(world: &World, agents: &Agents, source: &str) -> Result<(u64, f64)> {
+    let copy = world.name("transferred");
+    let gateway = agents.gateway();
+    let cap = async |value: Value| {
+        let body = json!({ "persistent": { CAP: value } });
+        gateway.put("/_cluster/settings", &body).await
+    };
+    cap(json!("1mb")).await?;
+    let mut begun = None;
+    let following = agents.follow(&copy, source);
+    let watching = async {
+        let path = format!("/_slipstream/v1/indices/{copy}");
+        until("the files to have come", async || {
+            let details = gateway.get(&path).await?;
+            let files = &details["files"];
+            let number = |name: &str| files[name].as_u64().context("no files");
+            match (files["stage"].as_str(), begun) {
+                (Some("transfer"), None) => {
+                    let missing = number("bytes_total")? - number("bytes_received")?;
+                    begun = Some((missing, Instant::now()));
+                    cap(Value::Null).await?;
+                    Ok(None)
+                }
+                (Some("snapshot" | "transfer"), _) | (None, None) => Ok(None),
+                (_, Some((missing, since))) => Ok(Some((missing, since.elapsed().as_secs_f64()))),
+                (_, None) => bail!("the files came under the cap: {details}"),
+            }
+        })
+        .await
+    };
+    let (_, found) = futures::future::try_join(following, watching).await?;
+    agents.leave(&world.target.rest, &copy).await?;
+    world.calm().await?;
+    Ok(found)
+}
