@@ -9,9 +9,9 @@ mod opensearch;
 mod own;
 
 use serde_json::{Value, json};
-use slipstream_testkit::client::Es;
+use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::servers::{ADMIN, ADMIN_PASSWORD, Server};
-use slipstream_tests::agents::{Agents, Options};
+use slipstream_tests::agents::{Agents, LONG, Options};
 use slipstream_tests::real::Pair;
 
 /// Agents between two secured clusters, `leader-agent` and `follower-agent` to them, by this password; their gateway asks the target who
@@ -47,6 +47,20 @@ async fn agents(pair: &Pair, password: &str, [cluster, gateway, allow]: [&str; 3
     agents.gateway = agents.gateway.as_user(ADMIN, ADMIN_PASSWORD);
     agents.register().await;
     agents
+}
+
+/// Waits until neither cluster has a repository.
+async fn nothing_is_left(pair: &Pair) {
+    let (leader, target) = (pair.leader.client(), pair.target.client());
+    eventually("nothing is left", LONG, async || {
+        let (left, too) = (leader.get("/_snapshot").await.1, target.get("/_snapshot").await.1);
+        if (&left, &too) == (&json!({}), &json!({})) {
+            Ok(())
+        } else {
+            Err(format!("{left} {too}"))
+        }
+    })
+    .await;
 }
 
 /// `leader-01`, of one shard and with one document.

@@ -15,9 +15,21 @@ fn operators() -> Value {
 
 /// Two clusters with users of the agents' own, and these more on the target; the agents between them.
 async fn start_all(users: &[(&str, Value)], gateway: &str) -> Option<(Pair, Agents)> {
-    let leader_role = json!({ "cluster": ["monitor"], "indices": [{ "names": ["leader-*"],
+    start_with(users, [&[], &[]], gateway, "").await
+}
+
+/// The same where the leader agent and the follower agent have these rights on their clusters beside `monitor`, and more sections in the
+/// follower agent's file.
+async fn start_with(
+    users: &[(&str, Value)],
+    more: [&[&str]; 2],
+    gateway: &str,
+    sections: &str,
+) -> Option<(Pair, Agents)> {
+    let [on_leader, on_follower] = more.map(|more| [&["monitor"], more].concat());
+    let leader_role = json!({ "cluster": on_leader, "indices": [{ "names": ["leader-*"],
         "privileges": ["monitor", "read", "view_index_metadata", "maintenance"] }] });
-    let follower_role = json!({ "cluster": ["monitor"], "indices": [{ "names": ["follower-*"],
+    let follower_role = json!({ "cluster": on_follower, "indices": [{ "names": ["follower-*"],
         "privileges": ["manage", "read", "write"] }] });
     let on_leader = ServerConfig::named("leader")
         .secured()
@@ -30,7 +42,7 @@ async fn start_all(users: &[(&str, Value)], gateway: &str) -> Option<(Pair, Agen
     }
     let release = Release::Elasticsearch8_19_21;
     let pair = Pair::configured((release, on_leader), (release, on_target)).await?;
-    let agents = super::agents(&pair, ADMIN_PASSWORD, ["translog = \"off\"\n", gateway, ""]).await;
+    let agents = super::agents(&pair, ADMIN_PASSWORD, ["translog = \"off\"\n", gateway, sections]).await;
     create(&pair.leader.client()).await;
     Some((pair, agents))
 }
@@ -101,6 +113,24 @@ async fn privileges_decide_index_by_index() {
         ["done", "denied", "denied", "denied", "done"],
         "{lines:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beginning_with_files_takes_a_few_rights_more() {
+    let more: [&[&str]; 2] = [
+        &["cluster:admin/repository/*", "cluster:admin/snapshot/*"],
+        &["cluster:admin/repository/*", "cluster:admin/snapshot/restore"],
+    ];
+    let Some((pair, agents)) = start_with(&[], more, "", "[limits]\nsnapshot_from_mb = 0\n").await else {
+        return;
+    };
+    agents.follow("follower-files", "leader-01").await;
+    agents.wait_for_status("follower-files", "SYNCING", LONG).await;
+    let details = agents.details("follower-files").await;
+    let begun = details["begun_with"].as_str().unwrap_or_default();
+    assert!(begun.starts_with("files: "), "{details}");
+    pair.wait_until_equal("leader-01", "follower-files", LONG).await;
+    super::nothing_is_left(&pair).await;
 }
 
 /// The token of a service account stands for all that is no password: API keys cannot be made on these releases, which lack a module that

@@ -247,15 +247,7 @@ async fn beginning_with_files_takes_a_few_rights_more() {
         details["begun_with"].to_string().contains("cluster:admin/"),
         "{details}"
     );
-    eventually("nothing is left", LONG, async || {
-        let (left, too) = (leader.get("/_snapshot").await.1, target.get("/_snapshot").await.1);
-        if (&left, &too) == (&json!({}), &json!({})) {
-            Ok(())
-        } else {
-            Err(format!("{left} {too}"))
-        }
-    })
-    .await;
+    super::nothing_is_left(&pair).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,8 @@ pub(super) const PAUSE_SHARE: u32 = 8;
 /// What one sample has seen.
 pub(super) struct Seen {
     pub(super) lags: Spread,
+    /// What each lag ends with: the answer that has the document.
+    pub(super) answers: Spread,
     pub(super) writes: Spread,
     /// Writes on the leader, a second.
     pub(super) reached: f64,
@@ -121,7 +123,8 @@ impl Ground {
                 writers.spawn(Arc::clone(self).write(Arc::clone(&pace)));
             }
         }
-        let (lags, writes) = self.probe(watched, time, seed).await?;
+        let (found, writes) = self.probe(watched, time, seed).await?;
+        let (lags, answers): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let mut written = lags.len();
         while let Some(more) = writers.join_next().await {
             written += more??;
@@ -132,6 +135,7 @@ impl Ground {
         );
         Ok(Seen {
             lags: lags.into_iter().collect(),
+            answers: answers.into_iter().collect(),
             writes: writes.into_iter().collect(),
             reached: written as f64 / begun.elapsed().as_secs_f64(),
         })
@@ -203,7 +207,7 @@ impl Ground {
         rate: f64,
         time: Duration,
         seed: u64,
-    ) -> Result<(Vec<Duration>, Vec<Duration>)> {
+    ) -> Result<(Vec<(Duration, Duration)>, Vec<Duration>)> {
         let mut random = ChaCha8Rng::seed_from_u64(seed + 1);
         let (begun, period) = (Instant::now(), Duration::from_secs_f64(0.5 / rate));
         let (mut lags, mut writes) = (JoinSet::new(), JoinSet::new());
@@ -225,13 +229,17 @@ impl Ground {
         Ok((lags?, writes?))
     }
 
-    /// From the leader's acknowledgement to the target's.
-    async fn lag(self: Arc<Self>) -> Result<Duration> {
+    /// From the leader's acknowledgement until the target has shown the document, and how much of that the last answer took.
+    async fn lag(self: Arc<Self>) -> Result<(Duration, Duration)> {
         let (number, id, source) = self.document();
         let (index, copy) = self.index(number);
         self.field.leader.put_document(index, &id, source).await?;
         let acknowledged = Instant::now();
-        while !self.field.target.holds(copy, &id).await? {
+        loop {
+            let asked = Instant::now();
+            if self.field.target.holds(copy, &id).await? {
+                return Ok((acknowledged.elapsed(), asked.elapsed()));
+            }
             let waited = acknowledged.elapsed();
             ensure!(
                 waited < PATIENCE,
@@ -243,7 +251,6 @@ impl Ground {
                 sleep(waited / PAUSE_SHARE).await;
             }
         }
-        Ok(acknowledged.elapsed())
     }
 
     /// A write straight into the target.

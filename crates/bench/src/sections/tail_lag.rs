@@ -30,6 +30,7 @@ struct Case {
     ratios: [Spread; 2],
     /// The median of a write into the target while both clusters are written to, and what the lag is of it.
     both: [Spread; 2],
+    answers: Spread,
     reached: Spread,
 }
 
@@ -47,6 +48,7 @@ impl Case {
             writes: Default::default(),
             ratios: Default::default(),
             both: Default::default(),
+            answers: Spread::default(),
             reached: Spread::default(),
         }
     }
@@ -61,6 +63,7 @@ impl Case {
             self.writes[at].add(write);
             self.ratios[at].add(lag / write);
         }
+        self.answers.add(seen.answers.quantile(0.5));
         self.reached.add(seen.reached);
     }
 
@@ -80,6 +83,8 @@ impl Case {
             rows.push(Row::new(format!("{name}: lag {share}"), Unit::Seconds, lag));
             rows.push(Row::new(format!("{name}: `PUT` {share}"), Unit::Seconds, write));
         }
+        let row = format!("{name}: of the lag, the answer that has the document, p50");
+        rows.push(Row::new(row, Unit::Seconds, self.answers));
         let [write, ratio] = self.both;
         let headline = format!("Tail's lag p50 / `PUT` with both clusters written to, {name}");
         rows.push(Row::new(headline, Unit::Ratio, ratio));
@@ -127,7 +132,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         how: format!(
             "From the leader's acknowledgement of a single write of some 40 bytes until a realtime `GET` on the follower \
              index finds it, asked again as soon as it is answered, after {} ms with pauses of a {PAUSE_SHARE}th of the time \
-             that has passed; and in turn with that, at moments of their own, writes \
+             that has passed (so a lag is overstated by up to one question and its answer); and in turn with that, at moments of their own, writes \
              of the same kind straight into indices of the target, as many as follow, each timed until its answer. Writes come at \
              random moments, one after another into all indices; {WATCHED:.0} a second are watched at most, the others come on \
              {WRITERS} connections. *With both written to*, no index is followed, and whoever writes to the leader writes the same \

@@ -91,7 +91,7 @@ impl Folder {
     /// then it is read again.
     #[expect(
         clippy::disallowed_methods,
-        reason = "called on threads that may wait, and for a write that takes microseconds"
+        reason = "for a write of a few bytes that is under way, which takes microseconds"
     )]
     pub(super) fn checkpoint(&self) -> io::Result<Checkpoint> {
         let path = self.path.join(names::CHECKPOINT);

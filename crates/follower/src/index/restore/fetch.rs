@@ -251,6 +251,11 @@ impl Files {
         Ok(())
     }
 
+    /// What is there is read anew before it counts again.
+    pub(super) fn forget(&self) {
+        lock(&self.have).clear();
+    }
+
     /// Removes all files but these: others would be taken for parts of the repository.
     pub(super) async fn leave_only(&self, wanted: &BTreeMap<String, Wanted>) -> Result<(), RestoreError> {
         let keep: BTreeSet<PathBuf> = wanted.keys().map(|path| self.folder.join(path)).collect();

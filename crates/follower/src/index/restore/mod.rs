@@ -192,7 +192,12 @@ impl<'a> Restoring<'a> {
         let turn = self.context.transfers.restore().await;
         progress.enter(Stage::Restore);
         let lifted = self.context.throttle.lift();
-        self.restore(&leader, &copied.snapshot, progress).await?;
+        let restored = self.restore(&leader, &copied.snapshot, progress).await;
+        if restored.is_err() {
+            // It may have found what no checksum on the way could: that a file is another one on disk.
+            self.files.forget();
+        }
+        restored?;
         drop((lifted, turn));
         progress.enter(Stage::Map);
         let uuid = self.remember(&leader, &copied.snapshot).await?;
