@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use crc32fast::Hasher;
 use slipstream_wire::{chunk, v1};
 use tokio::time::timeout;
 
+use super::folder::{self, blocking, place, unwritable};
 use super::pace::Share;
 use super::{Progress, RestoreError};
 use crate::leaders::Connected;
@@ -121,7 +122,7 @@ impl Files {
                 std::fs::create_dir_all(&folder)?;
                 let found = unknown
                     .into_iter()
-                    .map(|(path, file)| Ok((path, examine(&file)?)));
+                    .map(|(path, file)| Ok((path, Have::of(&file)?)));
                 found.collect::<io::Result<Vec<_>>>()
             }
         })
@@ -171,7 +172,7 @@ impl Files {
         };
         let into = blocking(&file, {
             let file = file.clone();
-            move || open(&file)
+            move || folder::open(&file)
         });
         let into = Arc::new(into.await?);
         let mut snapshots = source.leader.snapshots();
@@ -262,7 +263,7 @@ impl Files {
         lock(&self.have).retain(|path, _| wanted.contains_key(path));
         blocking(&self.folder, {
             let folder = self.folder.clone();
-            move || remove_others(&folder, &keep)
+            move || folder::remove_others(&folder, &keep)
         })
         .await
     }
@@ -272,113 +273,32 @@ impl Files {
         lock(&self.have).clear();
         blocking(&self.folder, {
             let folder = self.folder.clone();
-            move || match std::fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            }
+            move || folder::remove(&folder)
         })
         .await
     }
 }
 
 impl Have {
+    /// What an earlier life left.
+    fn of(file: &Path) -> io::Result<Have> {
+        let (length, crc32) = folder::read_through(file)?;
+        Ok(Have {
+            length,
+            crc32,
+            ..Have::default()
+        })
+    }
+
     /// Whether it cannot become the file that is wanted.
     fn is_another(&self, wanted: &Wanted) -> bool {
         self.length == wanted.length && wanted.crc32.is_some_and(|crc32| crc32 != self.crc32)
     }
 }
 
-/// Where a file goes; never outside of the folder.
-fn place(folder: &Path, path: &str) -> Result<PathBuf, RestoreError> {
-    let relative = Path::new(path);
-    let inside = relative
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    if path.is_empty() || !inside {
-        return Err(RestoreError::Path(path.to_owned()));
-    }
-    Ok(folder.join(relative))
-}
-
-/// What is there of a file.
-fn examine(file: &Path) -> io::Result<Have> {
-    let mut file = match File::open(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Have::default()),
-        file => file?,
-    };
-    let (mut hasher, mut length) = (Hasher::new(), 0);
-    let mut buffer = vec![0; chunk::CHUNK_BYTES as usize];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => {
-                hasher.update(&buffer[..read]);
-                length += read as u64;
-            }
-        }
-    }
-    Ok(Have {
-        length,
-        crc32: hasher.finalize(),
-        ..Have::default()
-    })
-}
-
-fn open(file: &Path) -> io::Result<File> {
-    if let Some(parent) = file.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(file)
-}
-
-fn remove_others(folder: &Path, keep: &BTreeSet<PathBuf>) -> io::Result<()> {
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            remove_others(&path, keep)?;
-        } else if !keep.contains(&path) {
-            std::fs::remove_file(&path)?;
-        }
-    }
-    Ok(())
-}
-
-/// Works on a file, away from the runtime's threads.
-async fn blocking<T: Send + 'static>(
-    path: &Path,
-    work: impl FnOnce() -> io::Result<T> + Send + 'static,
-) -> Result<T, RestoreError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
-    done.map_err(|source| unwritable(path, source))
-}
-
-fn unwritable(path: &Path, source: io::Error) -> RestoreError {
-    RestoreError::File {
-        path: path.to_owned(),
-        source,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_file_goes_outside_of_the_folder() {
-        let folder = Path::new("/repo/own");
-        for path in ["", "/etc/passwd", "../other", "indices/../../x", "indices/.."] {
-            assert!(place(folder, path).is_err(), "{path}");
-        }
-        assert_eq!(
-            place(folder, "indices/a/0/__b").unwrap(),
-            Path::new("/repo/own/indices/a/0/__b")
-        );
-    }
 
     #[tokio::test]
     async fn what_an_earlier_life_left_counts_and_what_is_of_no_use_goes() {

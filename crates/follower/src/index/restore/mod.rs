@@ -16,6 +16,7 @@
 mod choice;
 mod copying;
 mod fetch;
+mod folder;
 mod known;
 mod pace;
 mod progress;
