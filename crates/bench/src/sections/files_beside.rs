@@ -1,6 +1,7 @@
 //! What a bootstrap with files takes from the leader's indexing: documents a second into another index, with one going on and without.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::time::Instant;
@@ -25,14 +26,16 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         ..Setup::default()
     };
     let agents = Agents::start(world, setup).await?;
-    let (mut ratios, mut alone, mut beside) = (Spread::default(), Spread::default(), Spread::default());
+    let [mut ratios, mut alone, mut beside, mut costs]: [Spread; 4] = Default::default();
     let mut bootstraps = 0;
     for sample in 0..=plan.beside_samples {
-        let mut rates = [0.0; 2];
+        let (mut rates, mut cost) = ([0.0; 2], [0.0; 2]);
         for step in 0..2 {
             let with = (sample + step) % 2 == 1;
+            let before = on_the_leaders_side(world, &agents)?;
             let (rate, begun) = rate(world, plan, with.then_some((&agents, &source))).await?;
-            rates[usize::from(with)] = rate;
+            let used = on_the_leaders_side(world, &agents)?.saturating_sub(before);
+            (rates[usize::from(with)], cost[usize::from(with)]) = (rate, used.as_secs_f64());
             bootstraps += begun;
         }
         let [without, with] = rates;
@@ -42,6 +45,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         // The first warms up.
         if sample > 0 {
             ratios.add(with / without);
+            costs.add(cost[0] / cost[1]);
             alone.add(without);
             beside.add(with);
         }
@@ -51,8 +55,9 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         title: "Bootstrap with files: the leader's indexing beside it".to_owned(),
         how: format!(
             "{} documents go into a new index of the leader as fast as it takes them, with nothing else going on, and while an index of {} documents \
-             bootstraps with files, again and again ({bootstraps} times in all). The agents, the target's restores and the sender share the leader's cores here, \
-             which on hosts of their own they would not.",
+             bootstraps with files, again and again ({bootstraps} times in all). The agents, the target's restores and the sender share the leader's cores here. What \
+             would be left of the rate if the leader and its agent had these cores for themselves is told by their own processor time for the \
+             same documents, alone and beside.",
             plan.bootstrap_docs, plan.memory_docs
         ),
         rows: vec![
@@ -62,10 +67,20 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
                 ratios,
             )
             .goal(Goal::AtLeast(GOAL)),
+            Row::new(
+                "The same by processor time of the leader and its agent",
+                Unit::Ratio,
+                costs,
+            ),
             Row::new("alone, documents", Unit::PerSecond, alone),
             Row::new("beside bootstraps, documents", Unit::PerSecond, beside),
         ],
     })
+}
+
+/// The processor time of the leader and the agent beside it so far.
+fn on_the_leaders_side(world: &World, agents: &Agents) -> Result<Duration> {
+    Ok(world.leader.jvm()?.cpu()? + agents.leader.process().cpu()?)
 }
 
 /// Documents a second, and how many bootstraps went on meanwhile.
