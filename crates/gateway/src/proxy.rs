@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -129,7 +129,12 @@ impl Proxy {
         headers: &HeaderMap,
         body: Body,
     ) -> Result<Response, ApiError> {
-        let body = reqwest::Body::wrap_stream(body.into_data_stream());
+        let body = if body.is_end_stream() {
+            // A stream of nothing would be sent as one, in chunks.
+            reqwest::Body::default()
+        } else {
+            reqwest::Body::wrap_stream(body.into_data_stream())
+        };
         Ok(respond(self.send(method, url, passable(headers), body).await?))
     }
 

@@ -109,7 +109,10 @@ impl Callers {
         match self {
             Callers::Plain(listener) => loop {
                 match listener.accept().await {
-                    Ok((stream, peer)) => return (Either::Left(stream), peer),
+                    Ok((stream, peer)) => match stream.set_nodelay(true) {
+                        Ok(()) => return (Either::Left(stream), peer),
+                        Err(error) => debug!(%peer, %error, "the connection was gone before it began"),
+                    },
                     Err(error) => {
                         error!(%error, "cannot accept a connection, check the limit of open files");
                         tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -180,6 +180,18 @@ async fn head_and_body_arrive_as_they_were_sent_and_so_does_the_answer() {
 }
 
 #[tokio::test]
+async fn a_request_without_a_body_arrives_without_one() {
+    let way = way().await;
+    for method in ["GET", "DELETE", "POST"] {
+        let said = format!("{method} /a/_count HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        let heard = talk(&way, &said).await;
+        assert!(heard.starts_with("HTTP/1.1 418 "), "{heard}");
+        let head = way.seen.heads.lock().unwrap().pop().unwrap();
+        assert!(!head.contains("transfer-encoding"), "{head}");
+    }
+}
+
+#[tokio::test]
 async fn a_chunked_body_and_one_that_waits_for_leave_arrive() {
     let way = way().await;
     let said = "POST /take HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
