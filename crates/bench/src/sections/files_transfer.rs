@@ -79,7 +79,10 @@ async fn transfer(world: &World, agents: &Agents, source: &str) -> Result<(u64, 
     let watching = async {
         let path = format!("/_slipstream/v1/indices/{copy}");
         until("the files to have come", async || {
-            let details = gateway.get(&path).await?;
+            // It may not have been started yet.
+            let Ok(details) = gateway.get(&path).await else {
+                return Ok(None);
+            };
             let files = &details["files"];
             let number = |name: &str| files[name].as_u64().context("no files");
             match (files["stage"].as_str(), begun) {
