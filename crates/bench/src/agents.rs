@@ -61,6 +61,16 @@ pub(crate) struct Setup {
     pub(crate) proxy: bool,
 }
 
+impl Setup {
+    /// Indices begin with the leader's files, however small they are.
+    pub(crate) fn with_files() -> Setup {
+        Setup {
+            files: true,
+            ..Setup::default()
+        }
+    }
+}
+
 /// Both agents. They end when this is dropped.
 pub(crate) struct Agents {
     /// Beside the leader cluster.

@@ -1,14 +1,14 @@
 //! Commands in the middle of a restore, when neither the target nor the agent stays up long enough to clear up.
 
 use serde_json::{Value, json};
-use slipstream_testkit::client::eventually;
+use slipstream_testkit::client::{Es, eventually};
 use slipstream_tests::agents::{LONG, SOON};
 
 use super::world::{World, copy};
 
 /// An index whose restore goes on until it is ended: the target may read a few kilobytes a second.
 pub(crate) async fn restoring(world: &World, index: &str) {
-    recovers(world, json!("20kb")).await;
+    recovers(&world.target(), json!("20kb")).await;
     world.fill(index, 30_000).await;
     world.agents.follow(&copy(index), index).await;
     eventually("the target restores", LONG, async || {
@@ -23,10 +23,10 @@ pub(crate) async fn restoring(world: &World, index: &str) {
     .await;
 }
 
-/// How fast the target may recover; `null` puts the default back.
-pub(crate) async fn recovers(world: &World, speed: Value) {
+/// How fast a cluster may recover; `null` puts the default back.
+pub(crate) async fn recovers(cluster: &Es, speed: Value) {
     let setting = json!({ "transient": { "indices.recovery.max_bytes_per_sec": speed } });
-    let (status, answer) = world.target().put("/_cluster/settings", &setting).await;
+    let (status, answer) = cluster.put("/_cluster/settings", &setting).await;
     assert_eq!(status, 200, "{answer}");
 }
 
@@ -106,7 +106,7 @@ async fn away(world: &mut World, index: &str, verb: &str) -> tokio::task::JoinHa
 /// Both are there again.
 async fn back(world: &mut World) {
     world.target.restart().await.expect("the target comes back");
-    recovers(world, Value::Null).await;
+    recovers(&world.target(), Value::Null).await;
     world.agents.follower.start();
     world.agents.wait_for_gateway().await;
 }

@@ -139,7 +139,7 @@ pub(crate) async fn a_target_that_dies_while_it_restores(world: &mut World) {
     restoring(world, "restored").await;
     world.agents.follower.kill();
     world.target.restart().await.expect("the target comes back");
-    recovers(world, Value::Null).await;
+    recovers(&world.target(), Value::Null).await;
     world.agents.follower.start();
     world.agents.wait_for_gateway().await;
     ends_well(world, "restored").await;
@@ -154,7 +154,7 @@ pub(crate) async fn a_file_that_is_damaged_on_disk(world: &World) {
     let at = bytes.len() * 3 / 4;
     bytes[at] ^= 1;
     std::fs::write(&blob, bytes).expect("the file");
-    recovers(world, Value::Null).await;
+    recovers(&world.target(), Value::Null).await;
     ends_well(world, "damaged").await;
 }
 
@@ -185,15 +185,14 @@ pub(crate) async fn a_shard_that_moves(world: &World) {
         })
         .await;
     };
-    let slow = |speed: Value| json!({ "transient": { "indices.recovery.max_bytes_per_sec": speed } });
 
     world.fill("moving", 30_000).await;
     moves("moving", "node-0").await;
     moved("moving", "node-0").await;
-    acknowledged(source.put("/_cluster/settings", &slow(json!("200kb"))).await);
+    recovers(&source, json!("200kb")).await;
     moves("moving", SECOND).await;
     world.agents.follow(&copy("moving"), "moving").await;
-    acknowledged(source.put("/_cluster/settings", &slow(Value::Null)).await);
+    recovers(&source, Value::Null).await;
     moved("moving", SECOND).await;
     ends_well(world, "moving").await;
 

@@ -47,14 +47,7 @@ async fn shards_of(world: &World, plan: &Plan, shards: u32, rows: &mut Vec<Row>)
     let docs = plan.memory_docs;
     let length = if shards == 1 { Length::Line } else { Length::Page };
     let (source, _) = world.filled_with(length, docs, shards).await?;
-    let files = Agents::start(
-        world,
-        Setup {
-            files: true,
-            ..Setup::default()
-        },
-    )
-    .await?;
+    let files = Agents::start(world, Setup::with_files()).await?;
     let documents = Agents::start(world, Setup::default()).await?;
     let name = of_shards(shards);
     let mut spreads: [Spread; 3] = Default::default();

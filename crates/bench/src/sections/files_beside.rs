@@ -21,11 +21,7 @@ const GOAL: f64 = 0.95;
 /// Measures both in turn.
 pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     let (source, _) = world.filled(plan.memory_docs, 1).await?;
-    let setup = Setup {
-        files: true,
-        ..Setup::default()
-    };
-    let agents = Agents::start(world, setup).await?;
+    let agents = Agents::start(world, Setup::with_files()).await?;
     let [mut ratios, mut alone, mut beside, mut costs]: [Spread; 4] = Default::default();
     let mut bootstraps = 0;
     for sample in 0..=plan.beside_samples {

@@ -31,11 +31,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         names.push(name);
     }
     let (middling, _) = world.filled(plan.middling_docs, 1).await?;
-    let setup = Setup {
-        files: true,
-        ..Setup::default()
-    };
-    let agents = Agents::start(world, setup).await?;
+    let agents = Agents::start(world, Setup::with_files()).await?;
     let mut times: [Spread; 3] = Default::default();
     for sample in 0..=plan.samples {
         let one = together(world, &agents, &names[..1], TINY).await?;

@@ -22,11 +22,7 @@ const CAP: &str = "plugins.replication.follower.index.recovery.max_bytes_per_sec
 /// Measures both in turn.
 pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     let (source, _) = world.filled(plan.memory_docs, 1).await?;
-    let setup = Setup {
-        files: true,
-        ..Setup::default()
-    };
-    let agents = Agents::start(world, setup).await?;
+    let agents = Agents::start(world, Setup::with_files()).await?;
     let [mut ratios, mut ours, mut plain]: [Spread; 3] = Default::default();
     let mut bytes = 0;
     for sample in 0..=plan.samples {

@@ -115,15 +115,8 @@ impl Ground {
     /// Writes at a rate, and watches.
     pub(super) async fn watch(self: &Arc<Self>, rate: f64, time: Duration, seed: u64) -> Result<Seen> {
         let begun = Instant::now();
-        let watched = rate.min(WATCHED);
-        let mut writers = JoinSet::new();
-        if rate > watched {
-            let pace = Arc::new(Mutex::new(Pace::new(rate - watched, time, seed)));
-            for _ in 0..WRITERS {
-                writers.spawn(Arc::clone(self).write(Arc::clone(&pace)));
-            }
-        }
-        let (found, writes) = self.probe(watched, time, seed).await?;
+        let mut writers = self.others(rate, time, seed, Ground::write);
+        let (found, writes) = self.probe(rate.min(WATCHED), time, seed).await?;
         let (lags, answers): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let mut written = lags.len();
         while let Some(more) = writers.join_next().await {
@@ -143,25 +136,11 @@ impl Ground {
 
     /// Writes at a rate into both clusters; how long the target takes for those that would be watched.
     pub(super) async fn both(self: &Arc<Self>, rate: f64, time: Duration, seed: u64) -> Result<Spread> {
-        let watched = rate.min(WATCHED);
-        let mut writers = JoinSet::new();
-        if rate > watched {
-            let pace = Arc::new(Mutex::new(Pace::new(rate - watched, time, seed)));
-            for _ in 0..WRITERS {
-                let (ground, pace) = (Arc::clone(self), Arc::clone(&pace));
-                writers.spawn(async move {
-                    while pace.lock().await.next().await {
-                        ground.write_both().await?;
-                    }
-                    Ok::<_, anyhow::Error>(())
-                });
-            }
-        }
-        let mut pace = Pace::new(watched, time, seed + 1);
+        let mut writers = self.others(rate, time, seed, Ground::write_both);
+        let mut pace = Pace::new(rate.min(WATCHED), time, seed + 1);
         let mut writes = JoinSet::new();
         while pace.next().await || writes.is_empty() {
-            let ground = Arc::clone(self);
-            writes.spawn(async move { ground.write_both().await });
+            writes.spawn(Arc::clone(self).write_both());
         }
         let writes: Result<Vec<_>> = writes.join_all().await.into_iter().collect();
         while let Some(written) = writers.join_next().await {
@@ -170,34 +149,52 @@ impl Ground {
         Ok(writes?.into_iter().collect())
     }
 
-    /// A write into each cluster at the same moment; how long the target's took.
-    async fn write_both(&self) -> Result<Duration> {
-        let (number, id, source) = self.document();
-        let leader =
-            self.field
-                .leader
-                .put_document(&self.alone[number % self.alone.len()], &id, source.clone());
-        let target = async {
-            let begun = Instant::now();
-            let index = &self.direct[number % self.direct.len()];
-            self.field.target.put_document(index, &id, source).await?;
-            Ok(begun.elapsed())
-        };
-        let (written, took) = tokio::join!(leader, target);
-        written?;
-        took
+    /// The connections that share what is written and not watched. Each returns how many documents it has written.
+    fn others<W>(
+        self: &Arc<Self>,
+        rate: f64,
+        time: Duration,
+        seed: u64,
+        write: impl Fn(Arc<Self>) -> W + Copy + Send + 'static,
+    ) -> JoinSet<Result<usize>>
+    where
+        W: Future<Output = Result<Duration>> + Send,
+    {
+        let mut writers = JoinSet::new();
+        if rate > WATCHED {
+            let pace = Arc::new(Mutex::new(Pace::new(rate - WATCHED, time, seed)));
+            for _ in 0..WRITERS {
+                let (ground, pace) = (Arc::clone(self), Arc::clone(&pace));
+                writers.spawn(async move {
+                    let mut written = 0;
+                    while pace.lock().await.next().await {
+                        write(Arc::clone(&ground)).await?;
+                        written += 1;
+                    }
+                    Ok(written)
+                });
+            }
+        }
+        writers
     }
 
-    /// One of the connections that share the pace. Returns how many documents it has written.
-    async fn write(self: Arc<Self>, pace: Arc<Mutex<Pace>>) -> Result<usize> {
-        let mut written = 0;
-        while pace.lock().await.next().await {
-            let (number, id, source) = self.document();
-            let (index, _) = self.index(number);
-            self.field.leader.put_document(index, &id, source).await?;
-            written += 1;
-        }
-        Ok(written)
+    /// A write into the leader.
+    async fn write(self: Arc<Self>) -> Result<Duration> {
+        let (number, id, source) = self.document();
+        let (index, _) = self.index(number);
+        let begun = Instant::now();
+        self.field.leader.put_document(index, &id, source).await?;
+        Ok(begun.elapsed())
+    }
+
+    /// A write into each cluster at the same moment; how long the target's took.
+    async fn write_both(self: Arc<Self>) -> Result<Duration> {
+        let (number, id, source) = self.document();
+        let index = &self.alone[number % self.alone.len()];
+        let leader = self.field.leader.put_document(index, &id, source.clone());
+        let (written, took) = tokio::join!(leader, self.put_straight(number, &id, source));
+        written?;
+        took
     }
 
     /// Lags and straight writes in turn, so many of each a second, whether those before have ended or not: what stands
@@ -256,9 +253,13 @@ impl Ground {
     /// A write straight into the target.
     async fn straight(self: Arc<Self>) -> Result<Duration> {
         let (number, id, source) = self.document();
+        self.put_straight(number, &id, source).await
+    }
+
+    async fn put_straight(&self, number: usize, id: &str, source: String) -> Result<Duration> {
         let index = &self.direct[number % self.direct.len()];
         let begun = Instant::now();
-        self.field.target.put_document(index, &id, source).await?;
+        self.field.target.put_document(index, id, source).await?;
         Ok(begun.elapsed())
     }
 }
