@@ -2,6 +2,7 @@
 //! makes them smaller.
 
 use bytes::Bytes;
+use crc32fast::Hasher;
 use thiserror::Error;
 
 use crate::v1;
@@ -23,10 +24,10 @@ pub enum ChunkError {
 }
 
 /// A chunk of these bytes as they are.
-pub fn plain(data: &[u8]) -> v1::Chunk {
+pub fn plain(data: Bytes) -> v1::Chunk {
     v1::Chunk {
-        data: Bytes::copy_from_slice(data),
-        crc32: crc32fast::hash(data),
+        crc32: crc32fast::hash(&data),
+        data,
         file_crc32: None,
         uncompressed: None,
     }
@@ -63,9 +64,30 @@ pub fn open(chunk: v1::Chunk) -> Result<Bytes, ChunkError> {
     }
 }
 
+/// The checksum of what has `before` for its own with `length` bytes behind it whose checksum is `crc32`: no byte is read for it.
+pub fn joined(before: u32, crc32: u32, length: u64) -> u32 {
+    let mut whole = Hasher::new_with_initial(before);
+    whole.combine(&Hasher::new_with_initial_len(crc32, length));
+    whole.finalize()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checksums_of_parts_make_that_of_the_whole() {
+        let whole: Vec<u8> = (0..10_000_u32).map(|n| (n * 7 / 3) as u8).collect();
+        for cut in [0, 1, 4_096, 9_999, 10_000] {
+            let (front, back) = whole.split_at(cut);
+            let (before, crc32) = (crc32fast::hash(front), crc32fast::hash(back));
+            assert_eq!(
+                joined(before, crc32, back.len() as u64),
+                crc32fast::hash(&whole),
+                "{cut}"
+            );
+        }
+    }
 
     #[test]
     fn chunks_arrive_as_they_were_or_not_at_all() {
@@ -74,8 +96,9 @@ mod tests {
         let small = compressed(&text, crc).unwrap();
         assert!(small.data.len() < text.len() / 2);
         assert_eq!(open(small.clone()).unwrap(), text);
-        assert_eq!(open(plain(&text)).unwrap(), text);
-        for good in [small, plain(&text)] {
+        let plainly = plain(text.clone().into());
+        assert_eq!(open(plainly.clone()).unwrap(), text);
+        for good in [small, plainly] {
             for place in [0, good.data.len() / 2, good.data.len() - 1] {
                 let mut data = good.data.to_vec();
                 data[place] ^= 4;
@@ -96,7 +119,7 @@ mod tests {
         assert!(compressed(&dense, 0).is_none(), "what is dense stays as it is");
         let huge = v1::Chunk {
             uncompressed: Some(u32::MAX),
-            ..plain(b"x")
+            ..plain(Bytes::from_static(b"x"))
         };
         assert_eq!(open(huge), Err(ChunkError::Compressed));
     }

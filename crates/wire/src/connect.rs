@@ -76,6 +76,7 @@ pub fn channel_to(agent_address: &str, tls: ClientTls, peer: Peer) -> Result<Age
         .map_err(|_| ConnectError::Address(agent_address.to_owned()))?
         .initial_stream_window_size(protocol::STREAM_WINDOW_BYTES)
         .initial_connection_window_size(protocol::CONNECTION_WINDOW_BYTES)
+        .max_frame_size(protocol::FRAME_BYTES)
         .http2_keep_alive_interval(protocol::KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(protocol::KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true);

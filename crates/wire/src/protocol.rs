@@ -33,6 +33,10 @@ pub const STREAM_WINDOW_BYTES: u32 = 16 * MIB;
 /// HTTP/2 flow control window of a whole connection, in bytes.
 pub const CONNECTION_WINDOW_BYTES: u32 = 32 * MIB;
 
+/// Largest HTTP/2 frame that a follower takes, in bytes: files are sent in fewer pieces, and an operation never waits behind more
+/// than this of a file.
+pub const FRAME_BYTES: u32 = 64 * 1024;
+
 /// How many streams a follower may have open on one connection: one for each shard, and calls beside them.
 pub const MAX_STREAMS: u32 = 4096;
 

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use slipstream_model::{IndexName, IndexUuid};
 use slipstream_wire::{chunk, v1};
 use tokio::sync::mpsc;
@@ -222,7 +223,7 @@ impl v1::snapshots_server::Snapshots for SnapshotsService {
         let last = view.stage == Stage::Complete && end == length;
         let (chunks, answered) = mpsc::channel(CHUNKS);
         if let Some(kept) = view.kept.get(&request.path) {
-            let mut chunk = chunk::plain(&kept[begin as usize..end as usize]);
+            let mut chunk = chunk::plain(Bytes::copy_from_slice(&kept[begin as usize..end as usize]));
             chunk.file_crc32 = last.then(|| crc32fast::hash(kept));
             let _ = chunks.try_send(Ok(chunk));
             return Ok(Response::new(ReceiverStream::new(answered)));

@@ -13,13 +13,14 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use crc32fast::Hasher;
 use slipstream_wire::chunk::{self, CHUNK_BYTES};
 use slipstream_wire::v1;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-/// A checksum is kept each so many bytes.
+/// Checksums are kept of beginnings that are so many bytes apart.
 const STEP: u64 = 16 << 20;
 /// A link that a chunk waits for longer than this is slower than compressing.
 const SLOW: Duration = Duration::from_millis(4);
@@ -31,8 +32,8 @@ pub(super) struct Sums(Mutex<HashMap<String, Sum>>);
 #[derive(Debug, Clone, Default)]
 struct Sum {
     inode: u64,
-    /// Checksums of the first `STEP`, `2 × STEP`, … bytes.
-    marks: Vec<u32>,
+    /// Checksums of beginnings, in the order of their lengths.
+    marks: Vec<(u64, u32)>,
     /// The longest beginning that was read, and its checksum.
     longest: (u64, u32),
     /// Its first chunk did not become smaller.
@@ -100,23 +101,22 @@ impl Sums {
     fn read(&self, part: &Part<'_>, chunks: &Chunks) -> io::Result<()> {
         let mut file = File::open(part.file)?;
         let mut sum = self.get(part.path, file.metadata()?.ino());
-        let mut hasher = sum.through(&mut file, part.range.start)?;
-        let (mut at, mut waited, mut buffer) = (part.range.start, Duration::ZERO, Vec::new());
+        let mut crc = sum.through(&mut file, part.range.start)?;
+        let (mut at, mut waited) = (part.range.start, Duration::ZERO);
         while at < part.range.end || (part.last && at == part.range.start) {
             let wanted = (part.range.end - at).min(CHUNK_BYTES);
-            buffer.resize(wanted as usize, 0);
-            file.read_exact(&mut buffer)?;
-            sum.add(&mut hasher, at, &buffer);
+            let mut chunk = chunk::plain(read(&mut file, wanted)?);
             at += wanted;
-            let mut chunk = chunk::plain(&buffer);
+            crc = chunk::joined(crc, chunk.crc32, wanted);
+            sum.learn(at, crc);
             if waited > SLOW && !sum.dense {
-                match chunk::compressed(&buffer, chunk.crc32) {
+                match chunk::compressed(&chunk.data, chunk.crc32) {
                     Some(smaller) => chunk = smaller,
                     None => sum.dense = true,
                 }
             }
             if part.last && at == part.range.end {
-                chunk.file_crc32 = Some(hasher.clone().finalize());
+                chunk.file_crc32 = Some(crc);
             }
             let begun = Instant::now();
             if chunks.blocking_send(Ok(chunk)).is_err() {
@@ -132,45 +132,43 @@ impl Sums {
     }
 }
 
+/// So many bytes of a file, or none.
+fn read(file: &mut File, length: u64) -> io::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(length as usize);
+    // Into memory that nobody has cleared first.
+    file.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 == length {
+        Ok(bytes.into())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
 impl Sum {
     /// The checksum of the first `offset` bytes; the file stands behind them then.
-    fn through(&mut self, file: &mut File, offset: u64) -> io::Result<Hasher> {
-        let marks = ((offset / STEP) as usize).min(self.marks.len());
-        let (mut at, mut crc) = match marks {
-            0 => (0, 0),
-            marks => (marks as u64 * STEP, self.marks[marks - 1]),
-        };
-        if self.longest.0 <= offset && self.longest.0 > at {
-            (at, crc) = self.longest;
-        }
+    fn through(&mut self, file: &mut File, offset: u64) -> io::Result<u32> {
+        let known = self.marks.iter().rev().chain([&self.longest]);
+        let nearest = known.filter(|(at, _)| *at <= offset).max();
+        let (mut at, mut crc) = nearest.copied().unwrap_or_default();
         file.seek(SeekFrom::Start(at))?;
-        let mut hasher = Hasher::new_with_initial(crc);
-        let mut buffer = Vec::new();
         while at < offset {
-            buffer.resize((offset - at).min(CHUNK_BYTES) as usize, 0);
-            file.read_exact(&mut buffer)?;
-            self.add(&mut hasher, at, &buffer);
-            at += buffer.len() as u64;
+            let bytes = read(file, (offset - at).min(CHUNK_BYTES))?;
+            let mut hasher = Hasher::new_with_initial(crc);
+            hasher.update(&bytes);
+            (at, crc) = (at + bytes.len() as u64, hasher.finalize());
+            self.learn(at, crc);
         }
-        Ok(hasher)
+        Ok(crc)
     }
 
-    /// Takes in bytes that stand at `at`.
-    fn add(&mut self, hasher: &mut Hasher, at: u64, mut bytes: &[u8]) {
-        let mut at = at;
-        while !bytes.is_empty() {
-            let to_mark = (STEP - at % STEP).min(bytes.len() as u64);
-            let (before, after) = bytes.split_at(to_mark as usize);
-            hasher.update(before);
-            at += to_mark;
-            bytes = after;
-            let crc = hasher.clone().finalize();
-            if at.is_multiple_of(STEP) && self.marks.len() as u64 + 1 == at / STEP {
-                self.marks.push(crc);
-            }
-            if at > self.longest.0 {
-                self.longest = (at, crc);
-            }
+    /// Keeps the checksum of the first `at` bytes, if it may be of use.
+    fn learn(&mut self, at: u64, crc: u32) {
+        let last = self.marks.last().map_or(0, |(at, _)| *at);
+        if at >= last + STEP {
+            self.marks.push((at, crc));
+        }
+        if at > self.longest.0 {
+            self.longest = (at, crc);
         }
     }
 }

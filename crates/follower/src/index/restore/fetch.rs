@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crc32fast::Hasher;
 use slipstream_wire::{chunk, v1};
 use tokio::time::timeout;
 
@@ -184,26 +183,24 @@ impl Files {
             let Some(chunk) = next.map_err(|_| RestoreError::Silent)?? else {
                 break;
             };
-            let (wire, crc32) = (chunk.data.len() as u64, chunk.file_crc32);
+            let (wire, crc32, file_crc32) = (chunk.data.len() as u64, chunk.crc32, chunk.file_crc32);
             let data = chunk::open(chunk)?;
             let length = data.len() as u64;
             if length > end - have.length {
                 return Err(RestoreError::Short(path.to_owned()));
             }
             let at = have.length;
-            let mut hasher = Hasher::new_with_initial(have.crc32);
-            hasher.update(&data);
             blocking(&file, {
                 let into = Arc::clone(&into);
                 move || into.write_all_at(&data, at)
             })
             .await?;
             have.length += length;
-            have.crc32 = hasher.finalize();
+            have.crc32 = chunk::joined(have.crc32, crc32, length);
             lock(&self.have).insert(path.to_owned(), have);
             progress.received(length);
             metrics::fetched(length, wire);
-            told = told.or(crc32);
+            told = told.or(file_crc32);
         }
         if have.length < end {
             return Err(RestoreError::Short(path.to_owned()));
