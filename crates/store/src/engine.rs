@@ -49,11 +49,19 @@ impl Engine {
 
     /// Waits until no other call reads and then writes what begins with `prefix`.
     pub(crate) fn turn(&self, prefix: &[u8]) -> MutexGuard<'_, ()> {
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(prefix);
+        self.turn_at(number_of_turn(prefix))
+    }
+
+    /// The same for several prefixes.
+    pub(crate) fn turns<'p>(&self, prefixes: impl Iterator<Item = &'p [u8]>) -> Vec<MutexGuard<'_, ()>> {
+        // Each once, and all callers in the same order, or two would wait for each other.
+        let numbers: BTreeSet<usize> = prefixes.map(number_of_turn).collect();
+        numbers.into_iter().map(|number| self.turn_at(number)).collect()
+    }
+
+    fn turn_at(&self, number: usize) -> MutexGuard<'_, ()> {
         // The lock guards no data of its own, so there is nothing that a panic could have left half done.
-        self.turns[hash as usize % TURNS]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.turns[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The handle of a column family.
@@ -145,6 +153,11 @@ impl Engine {
             .delete_file_in_range_cf(self.family(family)?, from, to)
             .map_err(|e| StoreError::engine(&self.path, "free disk space", e))
     }
+}
+
+fn number_of_turn(prefix: &[u8]) -> usize {
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(prefix);
+    hash as usize % TURNS
 }
 
 fn open_families(

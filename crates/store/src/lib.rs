@@ -23,5 +23,5 @@ mod value;
 
 pub use error::{Result, StoreError};
 pub use records::{AutoFollowRule, Definition, LeaderAlias, Scan, ShardProgress, Unmapped};
-pub use shard::ShardStore;
+pub use shard::{Remember, ShardStore};
 pub use store::Store;

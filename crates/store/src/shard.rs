@@ -51,6 +51,17 @@ pub struct ShardStore {
     prefix: Arc<[u8]>,
 }
 
+/// Documents of one shard to be remembered together with those of others.
+#[derive(Debug)]
+pub struct Remember<'a> {
+    /// The shard.
+    pub shard: &'a ShardStore,
+    /// Its documents, at their sequence numbers.
+    pub docs: &'a [(SeqNo, &'a DocRef)],
+    /// One that is known at a higher sequence number stays there.
+    pub newer: bool,
+}
+
 impl ShardStore {
     pub(crate) fn new(engine: Arc<Engine>, index: &IndexName, shard: ShardId) -> Self {
         let prefix = keys::shard_prefix(index, shard).into();
@@ -116,6 +127,33 @@ impl ShardStore {
         Ok(before.iter().filter(|before| before.is_none()).count() as u64)
     }
 
+    /// Remembers documents of several shards, each of which may be there once: all of them or none, and synced once for all. As
+    /// [`ShardStore::remember`] or [`ShardStore::remember_newer`], whose answers come for each part.
+    pub fn remember_all(parts: &[Remember<'_>]) -> Result<Vec<Vec<Option<SeqNo>>>> {
+        let Some(first) = parts.first() else {
+            return Ok(Vec::new());
+        };
+        let shards: HashSet<_> = parts.iter().map(|part| &part.shard.prefix).collect();
+        debug_assert_eq!(
+            shards.len(),
+            parts.len(),
+            "the second would not see what the first remembers"
+        );
+        let engine = &first.shard.engine;
+        let _turns = engine.turns(parts.iter().map(|part| &*part.shard.prefix));
+        let mut batch = WriteBatch::default();
+        let enter = |part: &Remember<'_>| {
+            let stays_at = if part.newer { Stays::Newest } else { Stays::Last };
+            part.shard.enter(&mut batch, part.docs, stays_at)
+        };
+        let before = parts.iter().map(enter).collect::<Result<_>>()?;
+        engine.write_synced(batch, || {
+            let shards: Vec<_> = parts.iter().map(|part| part.shard.shard.to_string()).collect();
+            format!("remember documents of {}", shards.join(", "))
+        })?;
+        Ok(before)
+    }
+
     fn put(
         &self,
         mut batch: WriteBatch,
@@ -126,6 +164,19 @@ impl ShardStore {
             return Ok(Vec::new());
         }
         let _turn = self.engine.turn(&self.prefix);
+        let before = self.enter(&mut batch, docs, stays_at)?;
+        self.engine
+            .write_synced(batch, || self.action("remember documents of"))?;
+        Ok(before)
+    }
+
+    /// Adds to a batch what remembering documents changes, and tells where they were known before. It is this shard's turn.
+    fn enter(
+        &self,
+        batch: &mut WriteBatch,
+        docs: &[(SeqNo, &DocRef)],
+        stays_at: Stays,
+    ) -> Result<Vec<Option<SeqNo>>> {
         // In the order of ids, as they lie in the store: neighbours are found and put many times quicker. The sort is
         // stable, so of one id the later ones come later.
         let mut by_id: Vec<usize> = (0..docs.len()).collect();
@@ -164,8 +215,6 @@ impl ShardStore {
             let key = keys::live(&self.prefix, *seq_no, &doc.id);
             batch.put_cf(live, key, value::encode(doc.routing.as_deref()));
         }
-        self.engine
-            .write_synced(batch, || self.action("remember documents of"))?;
         Ok(before)
     }
 

@@ -280,6 +280,7 @@ mod tests {
     use slipstream_model::{Checkpoint, DocRef, DurableCheckpoint, SeqNo};
 
     use super::*;
+    use crate::Remember;
     use crate::ShardProgress;
 
     #[test]
@@ -317,6 +318,15 @@ mod tests {
         )
         .unwrap();
         synced("remember", &|| shard.remember(&[(SeqNo::ZERO, &doc)]).map(drop));
+        synced("remember_all", &|| {
+            let docs = [(SeqNo::ZERO, &doc)];
+            let part = Remember {
+                shard: &shard,
+                docs: &docs,
+                newer: true,
+            };
+            ShardStore::remember_all(&[part]).map(drop)
+        });
         synced("save_progress", &|| shard.save_progress(&progress));
         synced("clear", &|| shard.clear());
         synced("put_definition", &|| store.put_definition(&definition));

@@ -91,6 +91,8 @@ pub(crate) fn database(create: bool) -> Options {
     options.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(MEMTABLES, false));
     options.set_max_total_wal_size(WAL);
     options.set_max_background_jobs(2);
+    // Who waits for another's write sleeps: spinning takes the processor from the engine beside this agent.
+    options.set_enable_write_thread_adaptive_yield(false);
     options.set_compaction_readahead_size(256 << 10);
     options.set_bytes_per_sync(1 << 20);
     options.set_max_open_files(256);

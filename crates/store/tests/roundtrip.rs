@@ -11,7 +11,7 @@ use slipstream_model::{
     SeqNo, SeqRange, ShardId,
 };
 use slipstream_store::{
-    Definition, LeaderAlias, Scan, ShardProgress, ShardStore, Store, StoreError, Unmapped,
+    Definition, LeaderAlias, Remember, Scan, ShardProgress, ShardStore, Store, StoreError, Unmapped,
 };
 
 fn doc(id: &str, routing: Option<&str>) -> DocRef {
@@ -389,4 +389,41 @@ fn i3_a_document_known_at_a_higher_number_stays_there() {
     let known = shard.seqs_of(&["a", "b", "c"]).unwrap();
     assert_eq!(known, [7, 9, 4].map(|seq| Some(SeqNo::new(seq))));
     assert_eq!(shard.live_in(everything(), usize::MAX).unwrap().len(), 3);
+}
+
+#[test]
+fn several_shards_remember_in_one_write_what_each_would_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let [a, b, alone_a, alone_b] =
+        ["a", "b", "c", "d"].map(|name| store.shard(&IndexName::from(name), ShardId(0)));
+    for shard in [&a, &b, &alone_a, &alone_b] {
+        remember(shard, &[(5, "x"), (6, "y")]);
+    }
+    let docs = [doc("x", None), doc("y", None), doc("z", Some("r"))];
+    let old: Vec<_> = docs
+        .iter()
+        .zip([3, 7, 8])
+        .map(|(doc, seq)| (SeqNo::new(seq), doc))
+        .collect();
+    let parts = [(&a, true), (&b, false)].map(|(shard, newer)| Remember {
+        shard,
+        docs: &old,
+        newer,
+    });
+    let before = ShardStore::remember_all(&parts).unwrap();
+    assert_eq!(
+        before,
+        [
+            alone_a.remember_newer(&old).unwrap(),
+            alone_b.remember(&old).unwrap()
+        ]
+    );
+    for (shard, alone) in [(&a, &alone_a), (&b, &alone_b)] {
+        let live = |shard: &ShardStore| shard.live_in(everything(), usize::MAX).unwrap();
+        assert_eq!(live(shard), live(alone));
+        assert_eq!(shard.seq_of("x").unwrap(), alone.seq_of("x").unwrap());
+    }
+    assert_eq!(a.seq_of("x").unwrap(), Some(SeqNo::new(5)), "a newer one stays");
+    assert!(ShardStore::remember_all(&[]).unwrap().is_empty());
 }
