@@ -1,11 +1,11 @@
 //! Writing documents to the target, and learning what became of each.
 //!
 //! Every write says `pipeline=_none`, or documents would be transformed a second time. Nothing here is repeated: a bulk
-//! whose outcome is unknown may still be running, and [`Cluster::bulk_running`] tells.
+//! whose outcome is unknown may still be running, and [`Cluster::running_bulks`] tells.
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::Value;
 use slipstream_model::{Change, IndexName, Op};
@@ -53,6 +53,13 @@ pub struct ItemError {
     pub kind: String,
     /// The engine's words, causes included.
     pub reason: String,
+}
+
+/// Items for one index, as they travel in a bulk of several.
+#[derive(Debug, Clone)]
+pub struct BulkPart {
+    lines: Bytes,
+    deletes: Vec<bool>,
 }
 
 #[derive(Deserialize)]
@@ -110,7 +117,7 @@ impl ItemOutcome {
 
 impl Cluster {
     /// Writes documents; one outcome for each item, in order. `opaque_id` marks the request for
-    /// [`Cluster::bulk_running`].
+    /// [`Cluster::running_bulks`].
     ///
     /// # Errors
     /// Errors are about the request as a whole. [`ErrorKind::Unknown`]: any part of it may have been carried out, or
@@ -124,44 +131,84 @@ impl Cluster {
         if items.is_empty() {
             return Ok(Vec::new());
         }
-        let body = encode::body(items).map_err(|at| {
-            let reason = format!("item {at} of a bulk for [{index}] is no index operation or spans lines");
-            ClusterError::new(ErrorKind::BadRequest, self.url(), reason)
-        })?;
-        let call = Call::post(
-            format!("/{}/_bulk", self.segment(index)?),
-            format!(
-                "pipeline=_none&timeout={}&filter_path=items.*.status,items.*.error",
-                self.shard_wait()
-            ),
-        )
-        .heavy()
-        .opaque_id(opaque_id)
-        .body(body, "application/x-ndjson");
+        let body = encode::body(items, None).map_err(|at| self.unfit(index, at))?;
+        let deletes: Vec<bool> = items.iter().map(is_delete).collect();
+        let path = format!("/{}/_bulk", self.segment(index)?);
+        self.send_bulk(path, body, &deletes, opaque_id).await
+    }
+
+    /// What a bulk of several indices holds for one of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::BadRequest`]: an item cannot go by bulk (see [`fits_bulk`]).
+    pub fn bulk_part(&self, index: &IndexName, items: &[BulkItem<'_>]) -> Result<BulkPart> {
+        Ok(BulkPart {
+            lines: encode::body(items, Some(index)).map_err(|at| self.unfit(index, at))?,
+            deletes: items.iter().map(is_delete).collect(),
+        })
+    }
+
+    /// Writes documents of several indices; the outcomes of each part's items, in order. It takes as long as the slowest of the
+    /// indices, and the engine may be set not to allow it (`rest.action.multi.allow_explicit_index`).
+    ///
+    /// # Errors
+    /// As [`Cluster::bulk`].
+    pub async fn bulk_of_parts(&self, parts: &[BulkPart], opaque_id: &str) -> Result<Vec<Vec<ItemOutcome>>> {
+        let mut body = BytesMut::with_capacity(parts.iter().map(BulkPart::bytes).sum());
+        let mut deletes = Vec::new();
+        for part in parts {
+            body.extend_from_slice(&part.lines);
+            deletes.extend_from_slice(&part.deletes);
+        }
+        let outcomes = self.send_bulk("/_bulk".to_owned(), body.freeze(), &deletes, opaque_id);
+        let mut outcomes = outcomes.await?.into_iter();
+        let of = |part: &BulkPart| outcomes.by_ref().take(part.deletes.len()).collect();
+        Ok(parts.iter().map(of).collect())
+    }
+
+    /// Sends a bulk, and reads what became of each item; whether it is a delete is told by `deletes`.
+    async fn send_bulk(
+        &self,
+        path: String,
+        body: Bytes,
+        deletes: &[bool],
+        opaque_id: &str,
+    ) -> Result<Vec<ItemOutcome>> {
+        let query = format!(
+            "pipeline=_none&timeout={}&filter_path=items.*.status,items.*.error",
+            self.shard_wait()
+        );
+        let call = Call::post(path, query)
+            .heavy()
+            .opaque_id(opaque_id)
+            .body(body, "application/x-ndjson");
         // Once the engine has answered 200, a broken answer leaves the outcome unknown.
         let answer = self.ok(&call).await?;
         let BulkAnswer { items: results } = self.parse(&call, &answer.body)?;
-        if results.len() != items.len() {
-            let reason = format!("{} items were sent and {} answered", items.len(), results.len());
+        if results.len() != deletes.len() {
+            let reason = format!("{} items were sent and {} answered", deletes.len(), results.len());
             return Err(self.error(ErrorKind::Protocol, &call).with_reason(reason));
         }
         results
             .into_iter()
-            .zip(items)
-            .map(|(result, item)| match (result, item) {
-                (ItemAnswer::Index(result) | ItemAnswer::Create(result), BulkItem::Index { .. }) => Ok(
-                    ItemOutcome::of(result.status, result.error.as_ref().map(Refusal::of_value), false),
-                ),
-                (ItemAnswer::Delete(result), BulkItem::Delete { .. }) => Ok(ItemOutcome::of(
+            .zip(deletes)
+            .map(|(result, delete)| match (result, delete) {
+                (ItemAnswer::Index(result) | ItemAnswer::Create(result), false)
+                | (ItemAnswer::Delete(result), true) => Ok(ItemOutcome::of(
                     result.status,
                     result.error.as_ref().map(Refusal::of_value),
-                    true,
+                    *delete,
                 )),
                 _ => Err(self
                     .error(ErrorKind::Protocol, &call)
                     .with_reason("items are answered out of order")),
             })
             .collect()
+    }
+
+    fn unfit(&self, index: &IndexName, at: usize) -> ClusterError {
+        let reason = format!("item {at} of a bulk for [{index}] is no index operation or spans lines");
+        ClusterError::new(ErrorKind::BadRequest, self.url(), reason)
     }
 
     /// Writes one document by a request of its own, for sources that do not [fit into a bulk](fits_bulk). Any id works.
@@ -229,11 +276,11 @@ impl Cluster {
         )
     }
 
-    /// Whether a write that was sent under one of these ids is still running anywhere in the cluster.
+    /// The ids under which writes that are still running anywhere in the cluster were sent, some more than once.
     ///
     /// # Errors
     /// [`ErrorKind::Incomplete`] if a node did not tell.
-    pub async fn bulk_running(&self, opaque_ids: &[&str]) -> Result<bool> {
+    pub async fn running_bulks(&self) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         struct Answer {
             #[serde(default)]
@@ -255,13 +302,6 @@ impl Cluster {
         }
         let call = Call::get("/_tasks", "actions=indices:data/write/bulk*&group_by=none");
         let answer: Answer = self.json(&call).await?;
-        let mut running = answer
-            .tasks
-            .iter()
-            .filter_map(|task| task.headers.opaque_id.as_deref());
-        if running.any(|id| opaque_ids.contains(&id)) {
-            return Ok(true);
-        }
         let failures = answer.node_failures.iter().chain(&answer.task_failures);
         if let Some(first) = failures.map(Refusal::of_value).next() {
             let reason = format!("a node did not tell its tasks: {}", first.reason);
@@ -270,6 +310,21 @@ impl Cluster {
                 .with_reason(reason)
                 .with_engine_type(first.kind));
         }
-        Ok(false)
+        Ok(answer
+            .tasks
+            .into_iter()
+            .filter_map(|task| task.headers.opaque_id)
+            .collect())
     }
+}
+
+impl BulkPart {
+    /// What it adds to a request, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.lines.len()
+    }
+}
+
+fn is_delete(item: &BulkItem<'_>) -> bool {
+    matches!(item, BulkItem::Delete { .. })
 }

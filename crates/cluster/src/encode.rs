@@ -1,10 +1,10 @@
 //! Writes bulk bodies: action lines and the sources between them, in one buffer of the right size from the start.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use slipstream_model::{Change, DocRef, Op};
+use slipstream_model::{Change, DocRef, IndexName, Op};
 
 /// The fixed parts of an action line, numbers included, are shorter than this.
-const ACTION: usize = 96;
+const ACTION: usize = 112;
 
 /// One line of a bulk.
 #[derive(Debug, Clone, Copy)]
@@ -30,11 +30,12 @@ pub fn fits_bulk(source: &[u8]) -> bool {
         && !source.iter().take(4).any(|b| *b == 0)
 }
 
-/// The body for `items`, or the place of the first one that a bulk cannot carry.
-pub(crate) fn body(items: &[BulkItem<'_>]) -> Result<Bytes, usize> {
+/// The body for `items`, or the place of the first one that a bulk cannot carry. Each names `index`, if the request does not.
+pub(crate) fn body(items: &[BulkItem<'_>], index: Option<&IndexName>) -> Result<Bytes, usize> {
+    let name = index.map_or(0, |index| index.as_str().len());
     let size = items
         .iter()
-        .map(|item| ACTION + text_size(doc(item)) + source(item).map_or(0, <[u8]>::len));
+        .map(|item| ACTION + name + text_size(doc(item)) + source(item).map_or(0, <[u8]>::len));
     let mut out = BytesMut::with_capacity(size.sum());
     for (at, item) in items.iter().enumerate() {
         match *item {
@@ -42,6 +43,7 @@ pub(crate) fn body(items: &[BulkItem<'_>]) -> Result<Bytes, usize> {
                 let source = source(item).filter(|source| fits_bulk(source)).ok_or(at)?;
                 out.put_slice(br#"{"index":{"_id":"#);
                 string(&mut out, &op.doc.id);
+                within(&mut out, index);
                 out.put_slice(br#","version":"#);
                 out.put_slice(op.version.0.to_string().as_bytes());
                 out.put_slice(br#","version_type":"external_gte""#);
@@ -53,6 +55,7 @@ pub(crate) fn body(items: &[BulkItem<'_>]) -> Result<Bytes, usize> {
             BulkItem::Delete { doc } => {
                 out.put_slice(br#"{"delete":{"_id":"#);
                 string(&mut out, &doc.id);
+                within(&mut out, index);
                 routing(&mut out, doc);
                 out.put_slice(b"}}\n");
             }
@@ -94,6 +97,13 @@ fn text_size(doc: &DocRef) -> usize {
             .sum::<usize>()
     };
     escaped(&doc.id) + doc.routing.as_deref().map_or(0, escaped)
+}
+
+fn within(out: &mut BytesMut, index: Option<&IndexName>) {
+    if let Some(index) = index {
+        out.put_slice(br#","_index":"#);
+        string(out, index.as_str());
+    }
 }
 
 fn routing(out: &mut BytesMut, doc: &DocRef) {
@@ -162,7 +172,11 @@ mod tests {
             id: "b".into(),
             routing: None,
         };
-        let body = body(&[BulkItem::Index { op: &op }, BulkItem::Delete { doc: &gone }]).expect("fits");
+        let body = body(
+            &[BulkItem::Index { op: &op }, BulkItem::Delete { doc: &gone }],
+            None,
+        )
+        .expect("fits");
         let expected = "{\"index\":{\"_id\":\"a\\\"\\\\\\u0001é\",\"version\":9223372036854775807,\
             \"version_type\":\"external_gte\",\"routing\":\"r\"}}\n {\"x\":1} \n{\"delete\":{\"_id\":\"b\"}}\n";
         assert_eq!(std::str::from_utf8(&body).expect("UTF-8"), expected);
@@ -175,7 +189,10 @@ mod tests {
             assert!(!fits_bulk(bad));
             let bad = op("b", None, 1, bad);
             assert_eq!(
-                body(&[BulkItem::Index { op: &good }, BulkItem::Index { op: &bad }]),
+                body(
+                    &[BulkItem::Index { op: &good }, BulkItem::Index { op: &bad }],
+                    None
+                ),
                 Err(1)
             );
         }
@@ -184,21 +201,25 @@ mod tests {
             change: Change::Noop,
             ..good
         };
-        assert_eq!(body(&[BulkItem::Index { op: &noop }]), Err(0));
+        assert_eq!(body(&[BulkItem::Index { op: &noop }], None), Err(0));
     }
 
     proptest! {
         #[test]
         fn ids_and_routing_come_through_and_the_first_allocation_is_enough(
             id in ".{0,40}", routing in prop::option::of(".{0,40}"), version in 0..=i64::MAX,
+            named: bool,
         ) {
             let op = op(&id, routing.as_deref(), version, b"{}");
             let items = [BulkItem::Index { op: &op }];
-            let body = body(&items).expect("fits");
-            prop_assert!(body.len() <= ACTION + text_size(&op.doc) + 2);
+            let index = IndexName::new("an-index");
+            let body = body(&items, named.then_some(&index)).expect("fits");
+            let room = ACTION + text_size(&op.doc) + if named { index.as_str().len() } else { 0 };
+            prop_assert!(body.len() <= room + 2);
             let line = body.split(|b| *b == b'\n').next().expect("a line");
             let action: Value = serde_json::from_slice(line).expect("JSON");
             prop_assert_eq!(action["index"]["_id"].as_str(), Some(id.as_str()));
+            prop_assert_eq!(action["index"]["_index"].as_str(), named.then_some("an-index"));
             prop_assert_eq!(action["index"]["routing"].as_str(), routing.as_deref());
             prop_assert_eq!(action["index"]["version"].as_i64(), Some(version));
         }

@@ -30,7 +30,7 @@ mod stats;
 mod target;
 mod tls;
 
-pub use bulk::{BulkItem, ItemError, ItemOutcome, RetryReason, fits_bulk};
+pub use bulk::{BulkItem, BulkPart, ItemError, ItemOutcome, RetryReason, fits_bulk};
 pub use caller::{Caller, Privileges};
 pub use client::Cluster;
 pub use config::{Auth, ClientCert, ClusterConfig, Secret, Timeouts};

@@ -15,21 +15,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::apply::Gate;
+use crate::apply::Bulks;
 use crate::budget::Budget;
 use crate::control::{BLOCK_START, COPY_RATE, ControlError, IndexStatus, Leaders, StartRequest};
 use crate::index::{
     Command, IndexHandle, IndexTask, Sightings, TaskContext, Throttle, Transfers, check, describe,
 };
 use crate::leaders::{LeaderBook, LeaderError, LeaderLink};
-use crate::shard::Repair;
+use crate::shard::{Repair, Scribe};
 use crate::{FollowerConfig, lock};
 
 /// How long a request waits for its index task; the task goes on all the same.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Bulks that the target gets at once, over all indices.
-const MOST_BULKS: usize = 16;
-
 /// The agent.
 pub(crate) struct Agent {
     context: TaskContext,
@@ -60,10 +57,11 @@ impl Agent {
         let sightings = Arc::new(Sightings::new(cluster.clone()));
         let transfers = Transfers::new(cap(&switches, config.snapshot_bytes_per_s));
         let context = TaskContext {
+            bulks: Arc::new(Bulks::new(cluster.clone(), store.follower_id())),
+            scribe: Arc::new(Scribe::new()),
             cluster,
             store,
             leaders: Arc::new(LeaderBook::new(tls, configured, registered)),
-            gate: Arc::new(Gate::new(MOST_BULKS)),
             sightings,
             switches: Arc::new(Mutex::new(switches)),
             budget: Budget::new(config.memory_bytes),

@@ -17,6 +17,7 @@ pub mod metrics;
 mod overview;
 mod shard;
 mod status;
+mod together;
 mod verify;
 
 use std::collections::BTreeMap;

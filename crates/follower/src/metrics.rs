@@ -17,6 +17,8 @@ pub const BOOTSTRAP_PROGRESS_RATIO: &str = "slipstream_bootstrap_progress_ratio"
 pub const STATE: &str = "slipstream_state";
 /// Requests and items that the target turned away; label `reason`.
 pub const BULK_RETRIES_TOTAL: &str = "slipstream_bulk_retries_total";
+/// Requests that carry writes to the target; label `kind` (`one_index`, `shared`: may hold writes of several indices).
+pub const BULKS_TOTAL: &str = "slipstream_bulks_total";
 /// Which reader serves a shard, 1; labels `index`, `shard`, `reader`.
 pub const READER: &str = "slipstream_reader";
 /// Documents whose versions started again on the leader, or where the target was not as we had left it.
@@ -58,6 +60,7 @@ pub fn describe() {
         BULK_RETRIES_TOTAL,
         "Requests and items that the target turned away, by reason"
     );
+    describe_counter!(BULKS_TOTAL, "Requests that carry writes to the target, by kind");
     describe_gauge!(READER, "1 for the reader that serves a shard");
     describe_counter!(
         VERSION_RESTARTS_TOTAL,
@@ -95,6 +98,10 @@ pub(crate) fn autofollow_started(leader: &str, rule: &str, well: bool) {
 pub(crate) fn autofollow_failed(leader: &str, rule: &str, indices: usize) {
     let labels = [("leader", leader.to_owned()), ("rule", rule.to_owned())];
     gauge!(AUTOFOLLOW_FAILED_INDICES, &labels).set(indices as f64);
+}
+
+pub(crate) fn bulk(kind: &'static str) {
+    counter!(BULKS_TOTAL, "kind" => kind).increment(1);
 }
 
 pub(crate) fn bulk_retry(reason: &'static str) {

@@ -168,16 +168,12 @@ async fn a_document_that_could_not_be_looked_up_is_not_gone() {
 async fn a_node_that_does_not_tell_its_tasks_leaves_it_open() {
     let calls = AtomicU32::new(0);
     let config = server(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
-        0 => json(200, r#"{"tasks":[{"action":"indices:data/write/bulk[s]","headers":{"X-Opaque-Id":"mine"}}],"node_failures":[{"type":"f","reason":"x"}]}"#),
-        1 => json(200, r#"{"tasks":[{"headers":{}}],"node_failures":[{"type":"failed_node_exception","reason":"x"}]}"#),
-        _ => json(200, r#"{"tasks":[{"headers":{"X-Opaque-Id":"other"}}]}"#),
+        0 => json(200, r#"{"tasks":[{"headers":{"X-Opaque-Id":"mine"}}],"node_failures":[{"type":"failed_node_exception","reason":"x"}]}"#),
+        _ => json(200, r#"{"tasks":[{"headers":{}},{"action":"indices:data/write/bulk[s]","headers":{"X-Opaque-Id":"mine"}}]}"#),
     })
     .await;
     let cluster = client(&config);
-    assert!(cluster.bulk_running(&["mine"]).await.expect("seen"));
-    assert_eq!(
-        cluster.bulk_running(&["mine"]).await.expect_err("open").kind,
-        ErrorKind::Incomplete
-    );
-    assert!(!cluster.bulk_running(&["mine"]).await.expect("gone"));
+    let error = cluster.running_bulks().await.expect_err("a node did not tell");
+    assert_eq!(error.kind, ErrorKind::Incomplete);
+    assert_eq!(cluster.running_bulks().await.expect("all told"), ["mine"]);
 }

@@ -1,16 +1,18 @@
 //! One lane: takes writes in order, sends one bulk at a time, and does not let go of a write before the target took it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use slipstream_cluster::{Cluster, ErrorKind, ItemOutcome, RetryReason, fits_bulk};
-use slipstream_model::{Change, IndexName, SeqNo, ShardKey, event};
+use slipstream_cluster::{ErrorKind, RetryReason};
+use slipstream_model::{IndexName, SeqNo, ShardKey, event};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument;
 
 use super::outcome::{Leftover, sort};
-use super::{ApplyError, Gate, Write};
+use super::{ApplyError, Bulks, Write};
 use crate::backoff::Backoff;
 use crate::metrics;
 use crate::status::ShardCell;
@@ -18,8 +20,7 @@ use crate::status::ShardCell;
 /// What a lane needs of its surroundings.
 #[derive(Clone)]
 pub(crate) struct LaneContext {
-    pub(crate) cluster: Cluster,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) bulks: Arc<Bulks>,
     pub(crate) index: IndexName,
     pub(crate) shard: ShardKey,
     pub(crate) status: Arc<ShardCell>,
@@ -38,8 +39,10 @@ pub(crate) type Applied = Result<u64, ApplyError>;
 /// A lane's name on the target (`X-Opaque-Id`): the same in each life of the agent, so that a new life can wait for what
 /// the last one left running.
 pub(crate) struct Lane {
-    pub(crate) opaque_id: String,
-    pub(crate) context: LaneContext,
+    opaque_id: String,
+    pub(super) context: LaneContext,
+    /// It keeps to requests of its own: the last one had trouble, in which others should have no part.
+    apart: AtomicBool,
 }
 
 /// A bulk holds at most this many bytes of operations.
@@ -47,25 +50,39 @@ const BULK_BYTES: usize = 4 * 1024 * 1024;
 /// And at most this many operations.
 const BULK_OPS: usize = 5_000;
 
-/// Waits until nothing is running on the target that lanes of these names have sent, in this life or an earlier one.
+/// Waits until nothing is running on the target any more that lanes of these names have sent before this call, in this life or an
+/// earlier one, by themselves or together with others.
 pub(crate) async fn settle(context: &LaneContext, opaque_ids: &[&str]) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    // Others go on sharing requests meanwhile. Each has a name of its own, so it is enough to wait for those that run now.
+    let mut awaited: Option<HashSet<String>> = None;
+    let concerns = |id: &String| opaque_ids.contains(&id.as_str()) || context.bulks.is_shared(id);
     loop {
-        match context.cluster.bulk_running(opaque_ids).await {
-            Ok(false) => return,
-            Ok(true) => context
-                .status
-                .wait_for(event::BULK_BACKING_OFF, "the target to finish an earlier bulk"),
-            Err(error) => context.status.wait_for(
-                event::BULK_BACKING_OFF,
-                &format!("the target: {}", crate::chain(&error)),
-            ),
-        }
+        let words = match context.bulks.cluster.running_bulks().await {
+            Ok(running) => {
+                let awaited = awaited
+                    .get_or_insert_with(|| running.iter().filter(|id| concerns(id)).cloned().collect());
+                if !running.iter().any(|id| awaited.contains(id)) {
+                    return;
+                }
+                "the target to finish an earlier bulk".to_owned()
+            }
+            Err(error) => format!("the target: {}", crate::chain(&error)),
+        };
+        context.status.wait_for(event::BULK_BACKING_OFF, &words);
         sleep(backoff.next()).await;
     }
 }
 
 impl Lane {
+    pub(crate) fn new(opaque_id: String, context: LaneContext) -> Self {
+        Lane {
+            opaque_id,
+            context,
+            apart: AtomicBool::new(false),
+        }
+    }
+
     /// Applies portions until the sender is gone. After an error the lane is spent: its later writes must not overtake.
     ///
     /// The session lets a lane end by dropping the sender and waiting, never by dropping the lane's future in the middle
@@ -105,7 +122,7 @@ impl Lane {
         let mut bulk = Vec::new();
         let mut bytes = 0;
         for write in writes {
-            if needs_own_request(&write) {
+            if write.needs_own_request() {
                 self.bulk(std::mem::take(&mut bulk)).await?;
                 bytes = 0;
                 self.bulk(vec![write]).await?;
@@ -144,8 +161,12 @@ impl Lane {
             }
             writes = leftover.again;
             match leftover.reason {
-                None => self.context.gate.went_through(),
+                None => {
+                    self.context.bulks.gate.went_through();
+                    self.apart.store(false, Ordering::Relaxed);
+                }
                 Some((reason, text)) => {
+                    self.apart.store(true, Ordering::Relaxed);
                     self.turned_away(reason, &text);
                     sleep(backoff.next()).await;
                 }
@@ -173,7 +194,7 @@ impl Lane {
             &format!("the target ({label}): {text}{remedy}"),
         );
         if throttled {
-            self.context.gate.pushed_back();
+            self.context.bulks.gate.pushed_back();
         }
     }
 
@@ -193,23 +214,36 @@ impl Lane {
     pub(super) async fn send(&self, writes: Vec<Write>) -> Result<Leftover, ApplyError> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
-            let answer = {
-                let _place = self.context.gate.enter().await;
-                self.request(&writes).await
+            let Bulks { gate, .. } = &*self.context.bulks;
+            let (index, id) = (&self.context.index, self.opaque_id.as_str());
+            let shared = if self.apart.load(Ordering::Relaxed) {
+                None
+            } else {
+                self.context.bulks.together(index, &writes).await
+            };
+            let is_shared = shared.is_some();
+            let answer = match shared {
+                Some(answer) => answer,
+                None => self.context.bulks.alone(index, &writes, id).await,
             };
             let error = match answer {
                 Ok(outcomes) => return Ok(sort(writes, outcomes)),
                 Err(error) => error,
             };
+            self.apart.store(true, Ordering::Relaxed);
             let (label, unknown) = match error.kind {
                 ErrorKind::Throttled => {
-                    self.context.gate.pushed_back();
+                    if !is_shared {
+                        gate.pushed_back();
+                    }
                     ("throttled", false)
                 }
                 ErrorKind::Unreachable => ("unreachable", false),
                 ErrorKind::Blocked => ("blocked", false),
                 ErrorKind::Unauthorized | ErrorKind::Forbidden => ("forbidden", false),
                 ErrorKind::Unknown | ErrorKind::Server | ErrorKind::Protocol => ("unknown", true),
+                // What this lane has may do by itself.
+                _ if is_shared => continue,
                 ErrorKind::NotFound => return Err(ApplyError::IndexMissing(self.context.shard.clone())),
                 ErrorKind::TooLarge if writes.len() > 1 => return self.halves(writes).await,
                 _ => {
@@ -237,28 +271,5 @@ impl Lane {
         let back = writes.split_off(writes.len() / 2);
         Box::pin(self.bulk(writes)).await?;
         Box::pin(self.send(back)).await
-    }
-
-    async fn request(&self, writes: &[Write]) -> Result<Vec<ItemOutcome>, slipstream_cluster::ClusterError> {
-        let (cluster, index, id) = (
-            &self.context.cluster,
-            &self.context.index,
-            self.opaque_id.as_str(),
-        );
-        if let [single @ Write::Op(op)] = writes
-            && needs_own_request(single)
-        {
-            return Ok(vec![cluster.put_document(index, op, id).await?]);
-        }
-        let items: Vec<_> = writes.iter().map(Write::item).collect();
-        cluster.bulk(index, &items, id).await
-    }
-}
-
-/// A bulk is lines: a source with a raw newline cannot go in one and stay byte-exact.
-fn needs_own_request(write: &Write) -> bool {
-    match write {
-        Write::Op(op) => matches!(&op.change, Change::Index { source } if !fits_bulk(source)),
-        Write::Gone(..) | Write::Foreign(_) => false,
     }
 }

@@ -4,20 +4,26 @@
 //! - **I2** an operation counts as applied only when its own item of the bulk's answer said so; the follower index runs
 //!   with `translog.durability: request`, so an acknowledged item is durable.
 //! - **I4** every write is idempotent: a document at its leader version with `external_gte`, or a delete.
+//! - Few writes go together with those of other lanes ([`crate::together`]), so that many indices with little to write do not cost the target a
+//!   request for each operation.
 //! - A bulk whose outcome is unknown may still be running on the target: its lane does nothing until the target says
 //!   that it is gone, for an index operation that lands late would undo a delete.
 
+mod bulks;
 mod conflict;
 mod gate;
 mod lane;
 mod outcome;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use gate::Gate;
+pub(crate) use bulks::Bulks;
 pub(crate) use lane::{Applied, Lane, LaneContext, Portion, settle};
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use slipstream_cluster::{BulkItem, ClusterError};
+use gate::Gate;
+use slipstream_cluster::{BulkItem, ClusterError, fits_bulk};
 use slipstream_model::{Change, DocRef, Op, SeqNo, ShardKey};
 use thiserror::Error;
 
@@ -52,6 +58,14 @@ impl Write {
             Write::Op(op) if matches!(op.change, Change::Index { .. }) => BulkItem::Index { op },
             Write::Op(op) => BulkItem::Delete { doc: &op.doc },
             Write::Gone(_, doc) | Write::Foreign(doc) => BulkItem::Delete { doc },
+        }
+    }
+
+    /// A bulk is lines: a source with a raw newline cannot go in one and stay byte-exact.
+    fn needs_own_request(&self) -> bool {
+        match self {
+            Write::Op(op) => matches!(&op.change, Change::Index { source } if !fits_bulk(source)),
+            Write::Gone(..) | Write::Foreign(_) => false,
         }
     }
 

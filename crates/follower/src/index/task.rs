@@ -23,13 +23,13 @@ use super::metadata::MetadataSync;
 use super::opened::opened;
 use super::restore::{FileServer, Throttle, Transfers};
 use super::sightings::Sightings;
-use crate::apply::{Gate, LaneContext};
+use crate::apply::{Bulks, LaneContext};
 use crate::budget::Budget;
 use crate::control::{ControlError, DELETE_INDEX};
 use crate::leaders::LeaderBook;
 use crate::lock;
 use crate::metrics;
-use crate::shard::{self, Repair, ShardContext, ShardFailure};
+use crate::shard::{self, Repair, Scribe, ShardContext, ShardFailure};
 use crate::status::ShardCell;
 
 /// What all index tasks share.
@@ -38,7 +38,8 @@ pub(crate) struct TaskContext {
     pub(crate) cluster: Cluster,
     pub(crate) store: Store,
     pub(crate) leaders: Arc<LeaderBook>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) bulks: Arc<Bulks>,
+    pub(crate) scribe: Arc<Scribe>,
     pub(crate) sightings: Arc<Sightings>,
     /// Settings that are kept, by name.
     pub(crate) switches: Arc<Mutex<BTreeMap<String, String>>>,
@@ -374,11 +375,11 @@ impl IndexTask {
             leader_index_uuid: metadata.leader_index_uuid.clone(),
             leaders: Arc::clone(&self.context.leaders),
             store: self.context.store.shard(&index, key.shard),
+            scribe: Arc::clone(&self.context.scribe),
             lanes: self.context.lanes_per_shard,
             opaque_prefix: format!("slipstream-{}-{index}-{number}", self.context.store.follower_id()),
             lane: LaneContext {
-                cluster: self.context.cluster.clone(),
-                gate: Arc::clone(&self.context.gate),
+                bulks: Arc::clone(&self.context.bulks),
                 index,
                 shard: key.clone(),
                 status: Arc::clone(cell),

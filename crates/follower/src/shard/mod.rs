@@ -1,14 +1,16 @@
 //! One shard: from the leader's stream to durable checkpoints.
 //!
 //! [`session`] speaks with the leader and decides; [`ledger`] knows what is on its way; [`deletes`] finds what is gone;
-//! [`untouched`] lists what was restored; the lanes of [`crate::apply`] write. A session that ends for a passing reason is followed by another from the stored
+//! [`scribe`] remembers documents, [`untouched`] lists what was restored; the lanes of [`crate::apply`] write. A session that ends for a passing reason is followed by another from the stored
 //! place; what cannot pass ends the shard, and with it the index, with a [`ShardFailure`].
 
 mod deletes;
 mod ledger;
+mod scribe;
 mod session;
 mod untouched;
 
+pub(crate) use scribe::Scribe;
 pub(crate) use session::{Repair, Repaired};
 pub(crate) use untouched::Untouched;
 
@@ -44,6 +46,7 @@ pub(crate) struct ShardContext {
     pub(crate) leaders: Arc<LeaderBook>,
     pub(crate) store: ShardStore,
     pub(crate) lanes: usize,
+    pub(crate) scribe: Arc<Scribe>,
     /// Prefix of the lanes' names on the target.
     pub(crate) opaque_prefix: String,
     pub(crate) lane: LaneContext,

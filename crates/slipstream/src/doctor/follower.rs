@@ -40,7 +40,7 @@ pub(super) async fn examine(file: FollowerFile, checks: &mut Checks) {
                 cluster::may_look(&client, checks).await;
                 access::target(&client, file.gateway.auth, checks).await;
                 snapshots::follower(&file, &client, checks).await;
-                if let Err(error) = client.bulk_running(&["slipstream-doctor"]).await {
+                if let Err(error) = client.running_bulks().await {
                     checks.fail(
                         "privileges",
                         format!("tasks cannot be seen: {}", chain(&error)),

@@ -118,7 +118,11 @@ impl Session<'_> {
 
 /// Begins to list, on the primary, with all that was applied to be seen.
 async fn list(context: &ShardContext, unmapped: Unmapped) -> Result<Untouched, End> {
-    let (cluster, index, shard) = (&context.lane.cluster, &context.lane.index, context.key.shard);
+    let (cluster, index, shard) = (
+        &context.lane.bulks.cluster,
+        &context.lane.index,
+        context.key.shard,
+    );
     // First where the primary is: a copy that takes its place afterwards is refreshed with the others.
     let mut stats = cluster
         .seq_stats(std::slice::from_ref(index))

@@ -1,9 +1,9 @@
 //! Batches on their way in: checked, their metadata applied, their documents remembered, handed to the lanes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use slipstream_model::{Change, Op, SeqNo};
-use slipstream_store::ShardStore;
 use slipstream_wire::{decode_batch, v1};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use super::super::ledger::Done;
 use super::super::{End, ShardContext};
 use super::Session;
 use crate::apply::{Applied, Portion, Write};
-use crate::{blocking, metrics};
+use crate::metrics;
 
 impl Session<'_> {
     /// Takes batches that need the same metadata, as if they were one.
@@ -58,10 +58,7 @@ impl Session<'_> {
         let (there, remembered) = {
             let ops = self.with_routing(ops);
             let there = target_still_there(self.context, cancel);
-            tokio::join!(
-                there,
-                remember(self.context.store.clone(), self.progress.reconciling, ops)
-            )
+            tokio::join!(there, remember(self.context, self.progress.reconciling, ops))
         };
         there?;
         let ops = self.account_for(remembered?);
@@ -201,31 +198,28 @@ pub(super) struct Remembered {
 /// Remembers documents before they are written, and drops operations that are older than what was already sent for
 /// their document: a reader that started again, on a copy that lags, may show an earlier state (I3).
 pub(super) async fn remember(
-    store: ShardStore,
+    context: &ShardContext,
     reconciling: bool,
     mut ops: Vec<Op>,
 ) -> Result<Remembered, End> {
     ops.retain(|op| op.change != Change::Noop);
-    let remembered = blocking(move || {
-        let docs: Vec<_> = ops.iter().map(|op| (op.seq_no, &op.doc)).collect();
-        let before = if reconciling {
-            store.remember(&docs)?
-        } else {
-            store.remember_newer(&docs)?
-        };
-        let mut moved = Vec::with_capacity(ops.len());
-        let mut before = before.into_iter();
-        ops.retain(|op| {
-            let before = before.next().flatten();
-            let overtaken = !reconciling && before.is_some_and(|before| before > op.seq_no);
-            if !overtaken {
-                moved.push((before, op.seq_no));
-            }
-            !overtaken
-        });
-        Ok(Remembered { ops, moved })
+    let ops = Arc::new(ops);
+    let before = context
+        .scribe
+        .remember(&context.store, &ops, !reconciling)
+        .await?;
+    let mut ops = Arc::unwrap_or_clone(ops);
+    let mut moved = Vec::with_capacity(ops.len());
+    let mut before = before.into_iter();
+    ops.retain(|op| {
+        let before = before.next().flatten();
+        let overtaken = !reconciling && before.is_some_and(|before| before > op.seq_no);
+        if !overtaken {
+            moved.push((before, op.seq_no));
+        }
+        !overtaken
     });
-    Ok(remembered.await?)
+    Ok(Remembered { ops, moved })
 }
 
 async fn lane_error(applied: &mut mpsc::Receiver<Applied>) -> End {

@@ -101,10 +101,7 @@ pub(super) async fn run(context: &Arc<ShardContext>, route: &mut Route, cancel: 
         () = cancel.cancelled() => return End::Cancelled,
     }
     for opaque_id in names {
-        let lane = Lane {
-            opaque_id,
-            context: context.lane.clone(),
-        };
+        let lane = Lane::new(opaque_id, context.lane.clone());
         let (sender, portions) = mpsc::channel(LANE_QUEUE);
         senders.push(sender);
         lanes.spawn(lane.run(portions, done.clone()));

@@ -72,7 +72,7 @@ impl Session<'_> {
         }
         self.metadata(repair.metadata, cancel).await?;
         target_still_there(self.context, cancel).await?;
-        let remembered = remember(self.context.store.clone(), false, repair.ops).await?;
+        let remembered = remember(self.context, false, repair.ops).await?;
         let ops = self.account_for(remembered);
         let foreign = self.unknown(repair.foreign).await?;
         let counts = Repaired {

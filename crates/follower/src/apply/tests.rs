@@ -1,0 +1,110 @@
+//! Lanes of several indices against an engine in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slipstream_cluster::{Cluster, ClusterConfig};
+use slipstream_model::{Change, DocRef, IndexName, Op, PrimaryTerm, SeqNo, ShardId, ShardKey, Version};
+use slipstream_sandbox::{Endpoint, Flavor, Sandbox, SandboxConfig};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{Bulks, Lane, LaneContext, Portion, Write};
+use crate::status::ShardCell;
+
+const INDICES: usize = 6;
+const PORTIONS: u64 = 30;
+
+fn doc(id: &str) -> DocRef {
+    DocRef {
+        id: id.to_owned(),
+        routing: None,
+    }
+}
+
+fn write(seq_no: u64, id: &str, change: Change) -> Write {
+    Write::Op(Op {
+        seq_no: SeqNo::new(seq_no),
+        term: PrimaryTerm(1),
+        version: Version(seq_no as i64 + 1),
+        doc: doc(id),
+        change,
+    })
+}
+
+/// Each portion deletes the document of the one before it.
+fn portion(number: u64) -> Portion {
+    let source = Change::Index {
+        source: format!(r#"{{"n":{number}}}"#).into(),
+    };
+    let mut writes = vec![write(number * 2, &format!("d{number}"), source)];
+    if number > 0 {
+        writes.push(write(number * 2 + 1, &format!("d{}", number - 1), Change::Delete));
+    }
+    Portion {
+        batch: number,
+        writes,
+    }
+}
+
+#[tokio::test]
+async fn i3_lanes_that_share_requests_keep_their_order_whatever_becomes_of_some() {
+    let sandbox = Sandbox::start(SandboxConfig {
+        engine: Flavor::OpenSearch,
+        cluster_name: "target".to_owned(),
+        data: None,
+        listen: ([127, 0, 0, 1], 0).into(),
+    })
+    .await
+    .unwrap();
+    let cluster = Cluster::new(&ClusterConfig::new(sandbox.url())).unwrap();
+    // Slow enough that lanes find requests under way; some are turned away, and of some nobody learns what became of them.
+    let faults = sandbox.faults();
+    faults.delay(Endpoint::Bulk, Duration::from_millis(3), Duration::ZERO);
+    faults.lose_answers(3);
+    faults.reject_bulks(3);
+    faults.reject_items(5);
+    let bulks = Arc::new(Bulks::new(cluster.clone(), "f"));
+    let mut lanes = JoinSet::new();
+    let indices: Vec<_> = (0..INDICES).map(|n| IndexName::new(format!("i{n}"))).collect();
+    for index in &indices {
+        let shard = ShardKey {
+            index: index.clone(),
+            shard: ShardId(0),
+        };
+        let context = LaneContext {
+            bulks: Arc::clone(&bulks),
+            index: index.clone(),
+            shard: shard.clone(),
+            status: Arc::new(ShardCell::new(shard)),
+        };
+        let (sender, portions) = mpsc::channel(PORTIONS as usize);
+        let (done, mut applied) = mpsc::channel(PORTIONS as usize + 1);
+        for number in 0..PORTIONS {
+            sender.send(portion(number)).await.unwrap();
+        }
+        drop(sender);
+        let lane = Lane::new(format!("slipstream-f-{index}-0-0"), context);
+        lanes.spawn(async move {
+            lane.run(portions, done).await;
+            while let Some(applied) = applied.recv().await {
+                applied.unwrap();
+            }
+        });
+    }
+    while let Some(lane) = lanes.join_next().await {
+        lane.unwrap();
+    }
+    for index in &indices {
+        let all: Vec<_> = (0..PORTIONS).map(|number| doc(&format!("d{number}"))).collect();
+        let present = cluster.present(index, &all).await.unwrap();
+        let last = present.iter().rposition(|present| *present);
+        assert_eq!(last, Some(PORTIONS as usize - 1), "{index}");
+        assert_eq!(
+            present.iter().filter(|present| **present).count(),
+            1,
+            "{index}: deletes come after what they delete"
+        );
+    }
+    sandbox.stop().await;
+}
