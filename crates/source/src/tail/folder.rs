@@ -58,6 +58,8 @@ struct Held {
 pub(super) struct Generation {
     pub(super) number: u64,
     file: File,
+    /// Which file that is: device and inode.
+    identity: (u64, u64),
 }
 
 /// What stands at the head of a generation.
@@ -136,7 +138,12 @@ impl Folder {
             return Ok(Arc::clone(generation));
         }
         let file = File::open(self.path.join(names::generation(number)))?;
-        let generation = Arc::new(Generation { number, file });
+        let about = file.metadata()?;
+        let generation = Arc::new(Generation {
+            number,
+            file,
+            identity: (about.dev(), about.ino()),
+        });
         let mut held = self.held();
         if number >= held.from {
             held.generations.insert(number, Arc::clone(&generation));
@@ -179,8 +186,7 @@ impl Folder {
     /// Whether the file by this generation's name is still the one that is open, not another of a folder made anew.
     pub(super) fn is_current(&self, generation: &Generation) -> io::Result<bool> {
         let named = std::fs::metadata(self.path.join(names::generation(generation.number)))?;
-        let open = generation.file.metadata()?;
-        Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
+        Ok((named.dev(), named.ino()) == generation.identity)
     }
 }
 

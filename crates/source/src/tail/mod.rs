@@ -252,13 +252,9 @@ impl Tail {
 
     /// Looks once, emits what is final, and waits for more. Whether a timer ended the wait, not the kernel.
     async fn step(&mut self, link: &Link, by_timer: bool) -> Result<bool, End> {
-        let stamp = self.folder.stamp();
-        if by_timer
-            && stamp.is_some()
-            && stamp == self.stamp
-            && self.emitted == self.sealed
-            && !self.is_behind()
-        {
+        // Asked for where it may spare a look; the kernel's word is never without reason.
+        let stamp = if by_timer { self.folder.stamp() } else { None };
+        if stamp.is_some() && stamp == self.stamp && self.emitted == self.sealed && !self.is_behind() {
             self.pulse(link).await?;
             return self.wait(link).await;
         }

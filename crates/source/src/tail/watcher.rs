@@ -184,7 +184,9 @@ impl Shared {
         }
         for folder in self.of(watch) {
             match name {
-                // Data is synced before the checkpoint that names it, so the checkpoint's change is the news.
+                // Data is synced before the checkpoint that names it, so the checkpoint's change is the news. That it is closed
+                // behind that is none: engines that open it for each write would have every shard look twice.
+                Some(names::CHECKPOINT) if events == ReadFlags::CLOSE_WRITE => {}
                 Some(names::CHECKPOINT) | None => folder.changed.notify_one(),
                 Some(name) => {
                     if events.intersects(ReadFlags::CREATE | ReadFlags::CLOSE_WRITE | ReadFlags::MOVED_TO) {
