@@ -30,7 +30,7 @@ pub(crate) struct Plan {
     /// How long lag is watched at more, and bytes are counted.
     pub(crate) lag_time: Duration,
     /// Numbers of indices that are tailed at once.
-    pub(crate) tailed: &'static [usize],
+    pub(crate) tailed: Vec<usize>,
     /// How long the lag of a tail is watched each time, at one write a second.
     pub(crate) slow_tail_time: Duration,
     /// At more.
@@ -84,7 +84,7 @@ impl Plan {
                 lead_in: seconds(1),
                 slow_lag_time: seconds(3),
                 lag_time: seconds(2),
-                tailed: &[1, 3],
+                tailed: vec![1, 3],
                 slow_tail_time: seconds(2),
                 tail_time: seconds(1),
                 tail_lead_in: seconds(1),
@@ -116,7 +116,7 @@ impl Plan {
                 lead_in: seconds(3),
                 slow_lag_time: seconds(30),
                 lag_time: seconds(15),
-                tailed: &[1, 10, 100],
+                tailed: vec![1, 10, 100],
                 slow_tail_time: seconds(10),
                 tail_time: seconds(5),
                 tail_lead_in: seconds(12),
@@ -139,6 +139,9 @@ impl Plan {
         if let Some(docs) = args.docs {
             (plan.bootstrap_docs, plan.memory_docs, plan.wire_docs) = (docs, docs, docs);
             plan.catch_up_docs = docs;
+        }
+        if !args.tailed.is_empty() {
+            plan.tailed.clone_from(&args.tailed);
         }
         if let Some(shards) = args.tailed_shards {
             plan.many_indices = shards as usize / 10;

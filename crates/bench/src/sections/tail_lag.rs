@@ -103,7 +103,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     let agents = Agents::start(world, setup).await?;
     let (mut rows, mut seed) = (Vec::new(), 0);
     let mut lead_in = plan.tail_lead_in;
-    for &indices in plan.tailed {
+    for &indices in &plan.tailed {
         let ground = Arc::new(Ground::lay(world, &agents, indices).await?);
         let mut cases = RATES.map(|rate| Case::new(indices, rate, plan));
         ground.watch(RATES[2], lead_in, seed).await?;
