@@ -25,6 +25,7 @@ CRATES := $(sort $(filter-out $(KIT),$(basename $(notdir $(wildcard crates/*/tes
 SEEDS ?= 5
 SECONDS_EACH ?= 90
 FUZZ_SECONDS ?= 300
+OUTAGE_SECONDS ?= 240
 ARGS ?=
 
 .PHONY: help
@@ -73,6 +74,10 @@ kit: ready-servers ## The test kit's own tests on real servers
 storm: ready-servers ## Storms over SEEDS seeds (5), SECONDS_EACH seconds of writing each (90); STORM_SEED=S repeats one
 	$(CARGO) build --workspace --all-targets
 	STORM_SEEDS=$(SEEDS) STORM_SECONDS=$(SECONDS_EACH) $(CARGO) test --workspace --test $(STORM) $(IN_TURN) --nocapture
+
+.PHONY: outage
+outage: ready-servers ## The transfer of files with its link cut for OUTAGE_SECONDS (240), longer than anything waits for an answer
+	OUTAGE_SECONDS=$(OUTAGE_SECONDS) $(CARGO) test --workspace --test snapshot $(IN_TURN) over_a_link_with_trouble
 
 .PHONY: fuzz
 fuzz: ready ## Mutated translog files against the parser for FUZZ_SECONDS (300); FUZZ_SEED=S FUZZ_START=N repeat a case

@@ -160,7 +160,7 @@ async fn what_has_come_stays_whatever_breaks(world: &mut World, leader: &Es) {
     world.agents.follow(&copy(name), name).await;
     coming(world, name, 6 * MIB).await;
     world.agents.link.cut();
-    sleep(Duration::from_secs(15)).await;
+    sleep(outage()).await;
     let status = world.agents.status(&copy(name)).await;
     assert!(status["waiting_for"].is_string(), "{status}");
     world.agents.link.resume();
@@ -186,6 +186,13 @@ async fn what_has_come_stays_whatever_breaks(world: &mut World, leader: &Es) {
     world.equal(name).await;
     world.nothing_is_left().await;
     cap(world, Value::Null).await;
+}
+
+/// How long the link is cut: some seconds, or what `make outage` says.
+fn outage() -> Duration {
+    let told = std::env::var("OUTAGE_SECONDS").ok();
+    let seconds = told.map(|told| told.parse().expect("OUTAGE_SECONDS is a number"));
+    Duration::from_secs(seconds.unwrap_or(15))
 }
 
 /// So many MiB of documents that no compression makes smaller, for which an index of one shard is made unless there is one.
