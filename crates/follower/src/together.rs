@@ -6,12 +6,13 @@
 //! goes at once, and nothing waits for company that may not come.
 //!
 //! - No task stands behind it: one of those that wait carries for all. What belongs to somebody who is gone is not carried any more.
-//! - It takes as long as the slowest of what goes together. Who has waited for a place for too long goes alone, so what hangs holds
-//!   up only what is under way together with it.
+//! - It takes as long as the slowest of what goes together. Who has waited for a place for too long goes alone, and whoever comes then does so
+//!   without waiting, until a place is free again: what hangs holds up only what is under way together with it.
 //! - What became of it as a whole is what became of each parcel in it.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
@@ -46,6 +47,8 @@ type Fate<A, E> = Result<A, Failure<E>>;
 pub(crate) struct Together<P, A, E> {
     limits: Limits,
     places: Semaphore,
+    /// Somebody has waited for a place in vain, and none has become free since.
+    hangs: AtomicBool,
     waiting: Mutex<Waiting<P, A, E>>,
 }
 
@@ -90,6 +93,7 @@ impl<P, A, E: Clone> Together<P, A, E> {
         Together {
             limits,
             places: Semaphore::new(limits.places),
+            hangs: AtomicBool::new(false),
             waiting: Mutex::new(Waiting {
                 next: 0,
                 parcels: VecDeque::new(),
@@ -108,6 +112,9 @@ impl<P, A, E: Clone> Together<P, A, E> {
         if let Ok(place) = self.places.try_acquire() {
             return Some(self.carry(goods, weight, place, carry).await);
         }
+        if self.hangs.load(Ordering::Relaxed) {
+            return None;
+        }
         let (fate, mut told) = oneshot::channel();
         let spot = self.queue(goods, weight, fate);
         tokio::select! {
@@ -120,6 +127,7 @@ impl<P, A, E: Clone> Together<P, A, E> {
             }
             () = sleep(self.limits.patience) => {
                 if spot.leave().is_some() {
+                    self.hangs.store(true, Ordering::Relaxed);
                     return None;
                 }
             }
@@ -156,6 +164,7 @@ impl<P, A, E: Clone> Together<P, A, E> {
         self.load(self.limits.most.saturating_sub(weight), &mut goods, &mut fates);
         let answer = carry(goods).await;
         drop(place);
+        self.hangs.store(false, Ordering::Relaxed);
         match answer {
             Ok(answers) => {
                 let mut answers = answers.into_iter();
@@ -306,7 +315,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn behind_requests_that_hang_nobody_waits_for_long() {
-        let (ground, _hang) = Ground::with_places_taken().await;
+        let (ground, mut hang) = Ground::with_places_taken().await;
         let begun = Instant::now();
         assert!(
             ground.send(10, 1).await.await.unwrap().is_none(),
@@ -314,6 +323,28 @@ mod tests {
         );
         assert_eq!(begun.elapsed(), LIMITS.patience);
         assert!(lock(&ground.together.waiting).parcels.is_empty());
+        assert!(ground.send(11, 1).await.await.unwrap().is_none());
+        assert_eq!(
+            begun.elapsed(),
+            LIMITS.patience,
+            "the next one does not wait at all"
+        );
+        ground.target.answers.notify_one();
+        answered(hang.remove(0).await.unwrap());
+        ground.send(12, 1).await;
+        assert_eq!(
+            ground.target.seen().last(),
+            Some(&vec![12]),
+            "there is a place again"
+        );
+        let waits = ground.send(13, 1).await;
+        ground.target.answers.notify_one();
+        ground.target.answers.notify_one();
+        while ground.target.seen().last() != Some(&vec![13]) {
+            tokio::task::yield_now().await;
+        }
+        ground.target.answers.notify_one();
+        assert_eq!(answered(waits.await.unwrap()), 130);
     }
 
     #[tokio::test(start_paused = true)]

@@ -17,8 +17,8 @@ const MOST_BULKS: usize = 16;
 /// What is more than this, in operations or bytes, fills a request of its own.
 const FEW: usize = 64;
 const FEW_BYTES: usize = 64 * 1024;
-/// How these go together. A bulk is as slow as the slowest index in it: where one hangs, others are held up once, for as long as that
-/// bulk, and then go alone past those that hang.
+/// How these go together. A bulk is as slow as the slowest index in it: where one hangs, what is in it is held up once, for as long
+/// as that bulk, and all others go alone past it.
 const TOGETHER: Limits = Limits {
     places: 2,
     most: 512 * 1024,
