@@ -58,7 +58,8 @@ pub struct Remember<'a> {
     pub shard: &'a ShardStore,
     /// Its documents, at their sequence numbers.
     pub docs: &'a [(SeqNo, &'a DocRef)],
-    /// One that is known at a higher sequence number stays there.
+    /// A document that is known at a higher sequence number stays there: what comes back for it is higher than what was given. Within
+    /// one history that tells an operation that was overtaken.
     pub newer: bool,
 }
 
@@ -111,12 +112,6 @@ impl ShardStore {
         self.put(WriteBatch::default(), docs, Stays::Last)
     }
 
-    /// Like [`ShardStore::remember`], but a document that is known at a higher sequence number stays there: what comes
-    /// back for it is higher than what was given. Within one history that tells an operation that was overtaken.
-    pub fn remember_newer(&self, docs: &[(SeqNo, &DocRef)]) -> Result<Vec<Option<SeqNo>>> {
-        self.put(WriteBatch::default(), docs, Stays::Newest)
-    }
-
     /// Takes in documents that were found on the target, and saves with them how far the shard has come: both or neither.
     /// A document that is known stays where it is, for what is known of it is on its way to the target or newer than what
     /// was found. Synced.
@@ -128,7 +123,7 @@ impl ShardStore {
     }
 
     /// Remembers documents of several shards, each of which may be there once: all of them or none, and synced once for all. As
-    /// [`ShardStore::remember`] or [`ShardStore::remember_newer`], whose answers come for each part.
+    /// [`ShardStore::remember`], whose answer comes for each part.
     pub fn remember_all(parts: &[Remember<'_>]) -> Result<Vec<Vec<Option<SeqNo>>>> {
         let Some(first) = parts.first() else {
             return Ok(Vec::new());

@@ -67,8 +67,19 @@ impl Bulks {
         writes: &[Write],
         opaque_id: &str,
     ) -> Result<Vec<ItemOutcome>, ClusterError> {
-        let _place = self.gate.enter().await;
+        let place = self.gate.enter().await;
         metrics::bulk("one_index");
+        let answer = self.of_one_index(index, writes, opaque_id).await;
+        drop(place);
+        self.heed(answer)
+    }
+
+    async fn of_one_index(
+        &self,
+        index: &IndexName,
+        writes: &[Write],
+        opaque_id: &str,
+    ) -> Result<Vec<ItemOutcome>, ClusterError> {
         if let [single @ Write::Op(op)] = writes
             && single.needs_own_request()
         {
@@ -112,17 +123,26 @@ impl Bulks {
             metrics::bulk("shared");
             self.cluster.bulk_of_parts(parts, &name).await
         };
-        match &answer {
-            Err(error) if error.kind == ErrorKind::Throttled => self.gate.pushed_back(),
-            Err(error) if !passes(error.kind) => {
-                let reason = crate::chain(error);
-                tracing::debug!(
-                    reason,
-                    "the target takes no bulk of several indices, each gets its own"
-                );
-                *lock(&self.refused) = Some(Instant::now());
-            }
-            _ => {}
+        if let Err(error) = &answer
+            && !passes(error.kind)
+        {
+            let reason = crate::chain(error);
+            tracing::debug!(
+                reason,
+                "the target takes no bulk of several indices, each gets its own"
+            );
+            *lock(&self.refused) = Some(Instant::now());
+        }
+        self.heed(answer)
+    }
+
+    /// A target that turned a whole request away gets fewer at once.
+    fn heed<T>(&self, answer: Result<T, ClusterError>) -> Result<T, ClusterError> {
+        if answer
+            .as_ref()
+            .is_err_and(|error| error.kind == ErrorKind::Throttled)
+        {
+            self.gate.pushed_back();
         }
         answer
     }

@@ -214,7 +214,6 @@ impl Lane {
     pub(super) async fn send(&self, writes: Vec<Write>) -> Result<Leftover, ApplyError> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         loop {
-            let Bulks { gate, .. } = &*self.context.bulks;
             let (index, id) = (&self.context.index, self.opaque_id.as_str());
             let shared = if self.apart.load(Ordering::Relaxed) {
                 None
@@ -232,12 +231,7 @@ impl Lane {
             };
             self.apart.store(true, Ordering::Relaxed);
             let (label, unknown) = match error.kind {
-                ErrorKind::Throttled => {
-                    if !is_shared {
-                        gate.pushed_back();
-                    }
-                    ("throttled", false)
-                }
+                ErrorKind::Throttled => ("throttled", false),
                 ErrorKind::Unreachable => ("unreachable", false),
                 ErrorKind::Blocked => ("blocked", false),
                 ErrorKind::Unauthorized | ErrorKind::Forbidden => ("forbidden", false),

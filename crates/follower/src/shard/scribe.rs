@@ -54,14 +54,14 @@ impl Scribe {
         ops: &Arc<Vec<Op>>,
         newer: bool,
     ) -> Result<Before, StoreError> {
+        if ops.is_empty() {
+            return Ok(Vec::new());
+        }
         let note = Note {
             store: store.clone(),
             ops: Arc::clone(ops),
             newer,
         };
-        if ops.is_empty() {
-            return Ok(Vec::new());
-        }
         if ops.len() <= FEW {
             let carry = async |notes: Vec<Note>| blocking(move || write(&notes)).await.map_err(drop);
             if let Some(Ok(before)) = self.together.send(note.clone(), ops.len(), carry).await {
