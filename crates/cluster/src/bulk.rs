@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use serde::Deserialize;
 use serde_json::Value;
-use slipstream_model::{Change, IndexName, Op};
+use slipstream_model::{Change, Checkpoint, IndexName, Op};
 
 use crate::answer::Refusal;
 use crate::client::{Call, Cluster};
@@ -20,8 +20,8 @@ use crate::path;
 /// What became of one write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ItemOutcome {
-    /// Done; for a delete also if there was nothing to delete.
-    Applied,
+    /// Done, at this sequence number of the shard that was written to; for a delete also if there was nothing to delete.
+    Applied(Checkpoint),
     /// The target has a higher version.
     Conflict,
     /// Not done, and worth trying again.
@@ -79,16 +79,26 @@ enum ItemAnswer {
 #[derive(Deserialize)]
 struct ItemResult {
     status: u16,
+    #[serde(rename = "_seq_no", default = "nowhere")]
+    seq_no: i64,
     error: Option<Value>,
 }
 
+/// Where the shard has a write that was done by a request of its own.
+#[derive(Deserialize)]
+struct Written {
+    #[serde(rename = "_seq_no", default = "nowhere")]
+    seq_no: i64,
+}
+
 impl ItemOutcome {
-    /// Reads the status of one write and the error that came with it.
-    fn of(status: u16, refusal: Option<Refusal>, delete: bool) -> ItemOutcome {
+    /// Reads the status of one write, where it is if it was done, and the error that came with it if not.
+    fn of(status: u16, written: i64, refusal: Option<Refusal>, delete: bool) -> ItemOutcome {
         let Some(refusal) = refusal else {
+            let applied = ItemOutcome::Applied(Checkpoint::new(written));
             return match status {
-                200..=299 => ItemOutcome::Applied,
-                404 if delete => ItemOutcome::Applied,
+                200..=299 => applied,
+                404 if delete => applied,
                 409 => ItemOutcome::Conflict,
                 _ => ItemOutcome::rejected(status, Refusal::default()),
             };
@@ -175,7 +185,7 @@ impl Cluster {
         opaque_id: &str,
     ) -> Result<Vec<ItemOutcome>> {
         let query = format!(
-            "pipeline=_none&timeout={}&filter_path=items.*.status,items.*.error",
+            "pipeline=_none&timeout={}&filter_path=items.*.status,items.*._seq_no,items.*.error",
             self.shard_wait()
         );
         let call = Call::post(path, query)
@@ -196,6 +206,7 @@ impl Cluster {
                 (ItemAnswer::Index(result) | ItemAnswer::Create(result), false)
                 | (ItemAnswer::Delete(result), true) => Ok(ItemOutcome::of(
                     result.status,
+                    result.seq_no,
                     result.error.as_ref().map(Refusal::of_value),
                     *delete,
                 )),
@@ -227,7 +238,10 @@ impl Cluster {
             .opaque_id(opaque_id);
         let answer = self.send(&call).await?;
         if (200..300).contains(&answer.status) {
-            return Ok(ItemOutcome::Applied);
+            // It is done, whatever the answer says besides.
+            let written =
+                serde_json::from_slice(&answer.body).map_or_else(|_| nowhere(), |Written { seq_no }| seq_no);
+            return Ok(ItemOutcome::Applied(Checkpoint::new(written)));
         }
         let error = self.refused(&call, &answer);
         if error.engine_type().is_none()
@@ -237,6 +251,7 @@ impl Cluster {
         }
         Ok(ItemOutcome::of(
             answer.status,
+            nowhere(),
             Some(Refusal::of_body(&answer.body)),
             false,
         ))
@@ -323,6 +338,10 @@ impl BulkPart {
     pub fn bytes(&self) -> usize {
         self.lines.len()
     }
+}
+
+const fn nowhere() -> i64 {
+    Checkpoint::NONE.get()
 }
 
 fn is_delete(item: &BulkItem<'_>) -> bool {

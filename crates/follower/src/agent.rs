@@ -81,6 +81,8 @@ impl Agent {
             starting: Mutex::default(),
             tasks: TaskTracker::new(),
         };
+        let sightings = Arc::clone(&agent.context.sightings);
+        agent.tasks.spawn(sightings.run(agent.context.shutdown.clone()));
         if agent.context.snapshot_path.is_some() || agent.context.file_server.is_some() {
             let TaskContext {
                 throttle,

@@ -56,11 +56,15 @@ pub(crate) fn claim(path: &Path) -> Result<Claim> {
 
 /// Records that the store is complete: from now on, missing files are damage.
 pub(crate) fn complete(path: &Path) -> Result<()> {
-    let fresh = path.join("SLIPSTREAM.new");
-    write(path, &fresh, READY)
-        .and_then(|()| fs::rename(&fresh, marker(path)))
-        .and_then(|()| sync_folder(path))
-        .map_err(|e| StoreError::io(path, "complete the creation of", e))
+    replace(path, MARKER, READY).map_err(|e| StoreError::io(path, "complete the creation of", e))
+}
+
+/// Puts a text in place of what a file in the folder held, durably; whatever breaks in between, it holds one of the two.
+pub(crate) fn replace(path: &Path, name: &str, text: &str) -> io::Result<()> {
+    let fresh = path.join(format!("{name}.new"));
+    write(path, &fresh, text)?;
+    fs::rename(&fresh, path.join(name))?;
+    sync_folder(path)
 }
 
 fn marker(path: &Path) -> PathBuf {

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Options, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::error::{Malformed, Result, StoreError};
+use crate::life::HostLife;
 use crate::tuning::{self, Family};
 
 /// How many shards can be written at a time without waiting for one another's reads.
@@ -20,12 +21,13 @@ const READ_AT_ONCE: usize = 512;
 pub(crate) struct Engine {
     db: DB,
     path: PathBuf,
+    life: Option<HostLife>,
     turns: [Mutex<()>; TURNS],
 }
 
 impl Engine {
-    /// Opens the database with `options`, and with every column family of ours.
-    pub(crate) fn open(path: &Path, options: &Options) -> Result<Engine> {
+    /// Opens the database with `options`, and with every column family of ours, in a life of the host.
+    pub(crate) fn open(path: &Path, options: &Options, life: Option<HostLife>) -> Result<Engine> {
         const ACTION: &str = "open its files";
         let ours = || Family::ALL.map(|f| f.name().to_owned()).into_iter();
         let db = match open_families(path, options, ours().collect()) {
@@ -38,6 +40,7 @@ impl Engine {
         Ok(Engine {
             db,
             path: path.to_path_buf(),
+            life,
             turns: [const { Mutex::new(()) }; TURNS],
         })
     }
@@ -45,6 +48,11 @@ impl Engine {
     /// The store's folder.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The life of the host, if the system tells it.
+    pub(crate) fn life(&self) -> Option<&HostLife> {
+        self.life.as_ref()
     }
 
     /// Waits until no other call reads and then writes what begins with `prefix`.
@@ -139,7 +147,8 @@ impl Engine {
             .map_err(|e| StoreError::engine(&self.path, action(), e))
     }
 
-    /// Writes a batch that a crash may take back, all of it or nothing.
+    /// Writes a batch that a crash of the host may take back, all of it or nothing, and with it all that was written since. The next synced
+    /// write ends that.
     pub(crate) fn write_unsynced(&self, batch: WriteBatch, action: impl Fn() -> String) -> Result<()> {
         self.db
             .write(batch)

@@ -2,7 +2,8 @@
 //! the target, and which documents the follower holds at which sequence number.
 //!
 //! This is the only crate that opens RocksDB. It promises three things. What a call marked *synced* returned is there
-//! after any crash (I2 rests on it). The two directions of a shard's map of documents, `seq → document` and
+//! after any crash (I2 rests on it), and so is all that was written before; what another call returned is there unless the host itself
+//! crashes, and what is gone then is the end, never a part in the middle. The two directions of a shard's map of documents, `seq → document` and
 //! `id → seq`, always agree, whatever is replayed (I4). And a damaged or foreign folder is an error in words, never a
 //! panic and never an empty store in place of a full one.
 //!
@@ -14,6 +15,7 @@ mod claim;
 mod engine;
 mod error;
 mod keys;
+mod life;
 mod records;
 mod schema;
 mod shard;
@@ -22,6 +24,7 @@ mod tuning;
 mod value;
 
 pub use error::{Result, StoreError};
-pub use records::{AutoFollowRule, Definition, LeaderAlias, Scan, ShardProgress, Unmapped};
+pub use life::HostLife;
+pub use records::{AutoFollowRule, Definition, LeaderAlias, Scan, ShardProgress, Unmapped, Unsynced};
 pub use shard::{Remember, ShardStore};
 pub use store::Store;

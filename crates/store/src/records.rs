@@ -13,6 +13,8 @@ use slipstream_model::{
     PrimaryTerm, Reason,
 };
 
+use crate::life::HostLife;
+
 /// A leader cluster under the name that replication requests use for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaderAlias {
@@ -120,6 +122,21 @@ pub struct ShardProgress {
     /// What the map lacks, if the shard began with the leader's files.
     #[serde(default)]
     pub unmapped: Option<Unmapped>,
+    /// What a crash of the host may have taken from the map.
+    #[serde(default)]
+    pub unsynced: Option<Unsynced>,
+}
+
+/// Documents are remembered before they are written, but not synced ([`ShardStore::remember_all`](crate::ShardStore::remember_all)).
+///
+/// What this record was stored with was synced with it, and with that whatever had been remembered by then. So what a crash can have
+/// taken was written later, and has on the target sequence numbers above all that the target had answered before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unsynced {
+    /// The life of the host in which that is so. Another one may have lost them.
+    pub life: HostLife,
+    /// The target's own sequence number, not the leader's, that those documents lie above.
+    pub above: Checkpoint,
 }
 
 /// Documents that the target holds and the map does not: restored with the leader's files and not written since, so that on the
@@ -150,6 +167,17 @@ impl Default for ShardProgress {
             bootstrapped: false,
             reconciling: false,
             unmapped: None,
+            unsynced: None,
+        }
+    }
+}
+
+impl Unsynced {
+    /// Nothing has been remembered yet, or all of it synced; the target has not told any number.
+    pub fn from_the_beginning(life: &HostLife) -> Self {
+        Unsynced {
+            life: life.clone(),
+            above: Checkpoint::NONE,
         }
     }
 }

@@ -17,6 +17,7 @@ use slipstream_model::{Buckets, DocRef, IndexName, SeqNo, SeqRange, ShardId, Sha
 
 use crate::engine::Engine;
 use crate::error::{Malformed, Result};
+use crate::life::HostLife;
 use crate::records::ShardProgress;
 use crate::store::{forget_all, from_json, to_json};
 use crate::tuning::Family;
@@ -76,6 +77,11 @@ impl ShardStore {
         }
     }
 
+    /// The life of the host that the store is used in. `None`: the system does not tell, and everything is synced.
+    pub fn life(&self) -> Option<&HostLife> {
+        self.engine.life()
+    }
+
     /// How far the shard has come; the default if nothing was saved yet.
     pub fn progress(&self) -> Result<ShardProgress> {
         let action = || self.action("reading the progress of");
@@ -122,8 +128,9 @@ impl ShardStore {
         Ok(before.iter().filter(|before| before.is_none()).count() as u64)
     }
 
-    /// Remembers documents of several shards, each of which may be there once: all of them or none, and synced once for all. As
-    /// [`ShardStore::remember`], whose answer comes for each part.
+    /// Remembers documents of several shards, each of which may be there once: all of them or none. As
+    /// [`ShardStore::remember`], whose answer comes for each part, but not synced where another life of the host would be noticed: the
+    /// shard's [`ShardProgress::unsynced`] must have been saved before.
     pub fn remember_all(parts: &[Remember<'_>]) -> Result<Vec<Vec<Option<SeqNo>>>> {
         let Some(first) = parts.first() else {
             return Ok(Vec::new());
@@ -142,10 +149,14 @@ impl ShardStore {
             part.shard.enter(&mut batch, part.docs, stays_at)
         };
         let before = parts.iter().map(enter).collect::<Result<_>>()?;
-        engine.write_synced(batch, || {
+        let action = || {
             let shards: Vec<_> = parts.iter().map(|part| part.shard.shard.to_string()).collect();
             format!("remember documents of {}", shards.join(", "))
-        })?;
+        };
+        match engine.life() {
+            Some(_) => engine.write_unsynced(batch, action)?,
+            None => engine.write_synced(batch, action)?,
+        }
         Ok(before)
     }
 
@@ -216,7 +227,7 @@ impl ShardStore {
     /// Forgets documents at the sequence numbers that they had, after their delete was applied. One that meanwhile is
     /// known at another sequence number, or not known at all, is left as it is.
     ///
-    /// Not synced: a document that a crash brings back is only found gone, and deleted, once more (I4).
+    /// Not synced: a document that a crash of the host brings back is only found gone, and deleted, once more (I4).
     ///
     /// Returns the sequence numbers of those forgotten by this call.
     pub fn forget(&self, docs: &[(SeqNo, String)]) -> Result<Vec<SeqNo>> {

@@ -12,6 +12,7 @@ use slipstream_model::{IndexName, ShardId};
 use crate::claim::{self, Claim};
 use crate::engine::Engine;
 use crate::error::{Malformed, Result, StoreError};
+use crate::life::{self, HostLife};
 use crate::records::{AutoFollowRule, Definition, LeaderAlias};
 use crate::shard::ShardStore;
 use crate::tuning::{self, Family};
@@ -37,12 +38,30 @@ impl Store {
     /// # Errors
     /// Each of [`StoreError`]'s: the folder is locked, foreign, damaged, from a later release, or cannot be written.
     pub fn open(path: &Path) -> Result<Store> {
-        let claim = claim::claim(path)?;
-        Store::open_claimed(path, claim, &tuning::database(claim == Claim::Creating))
+        Store::open_in(path, HostLife::current())
     }
 
-    fn open_claimed(path: &Path, claim: Claim, options: &Options) -> Result<Store> {
-        let engine = Engine::open(path, options)?;
+    /// As [`Store::open`], as if the host were in that life: for tests of what its crash takes.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_in(path: &Path, life: Option<HostLife>) -> Result<Store> {
+        let claim = claim::claim(path)?;
+        let mut options = tuning::database(claim == Claim::Creating);
+        let last = life::last_used_in(path)?;
+        if last.is_some() && last != life {
+            tuning::after_another_life(&mut options);
+        }
+        let store = Store::open_claimed(path, claim, &options, life)?;
+        // Before anything is written that is not synced.
+        if let Some(life) = store.engine.life().filter(|life| last.as_ref() != Some(life)) {
+            life::note(path, life)?;
+        }
+        Ok(store)
+    }
+
+    fn open_claimed(path: &Path, claim: Claim, options: &Options, life: Option<HostLife>) -> Result<Store> {
+        let engine = Engine::open(path, options, life)?;
         match (schema::found(&engine)?, claim) {
             (Some(found), _) => schema::bring_up_to_date(&engine, found)?,
             (None, Claim::Creating) => initialise(&engine)?,
@@ -288,7 +307,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut options = tuning::database(true);
         options.enable_statistics();
-        let store = Store::open_claimed(folder.path(), Claim::Creating, &options).unwrap();
+        let store = Store::open_claimed(folder.path(), Claim::Creating, &options, None).unwrap();
         let shard = store.shard(&IndexName::from("i"), ShardId(0));
         let doc = DocRef {
             id: "a".to_owned(),
@@ -340,11 +359,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(claim::claim(folder.path()).unwrap(), Claim::Creating);
         // The creation got as far as RocksDB's own files.
-        drop(Engine::open(folder.path(), &tuning::database(true)).unwrap());
+        drop(Engine::open(folder.path(), &tuning::database(true), None).unwrap());
         let id = Store::open(folder.path()).unwrap().follower_id().to_owned();
         assert_eq!(Store::open(folder.path()).unwrap().follower_id(), id);
 
-        let engine = Engine::open(folder.path(), &tuning::database(false)).unwrap();
+        let engine = Engine::open(folder.path(), &tuning::database(false), None).unwrap();
         let mut batch = WriteBatch::default();
         batch.delete_cf(engine.family(Family::Meta).unwrap(), "schema");
         engine.write_synced(batch, String::new).unwrap();
@@ -359,7 +378,7 @@ mod tests {
     fn a_store_of_a_later_release_is_refused_even_with_families_unknown_here() {
         let folder = tempfile::tempdir().unwrap();
         drop(Store::open(folder.path()).unwrap());
-        let engine = Engine::open(folder.path(), &tuning::database(false)).unwrap();
+        let engine = Engine::open(folder.path(), &tuning::database(false), None).unwrap();
         let mut batch = WriteBatch::default();
         schema::put(&engine, &mut batch, schema::KNOWN + 6).unwrap();
         engine.write_synced(batch, String::new).unwrap();

@@ -83,8 +83,8 @@ pub(crate) fn database(create: bool) -> Options {
     options.create_if_missing(create);
     options.create_missing_column_families(true);
     options.set_paranoid_checks(true);
-    // A record cut off at the end of the newest log is what a crash leaves; anything else that does not check out was
-    // once synced, and going on without it would forget documents that the target has.
+    // A record cut off at the end of the newest log is what our own death leaves; anything else that does not check out was
+    // there once, and going on without it would forget documents that the target has.
     options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);
 
@@ -104,6 +104,12 @@ pub(crate) fn database(create: bool) -> Options {
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     options
+}
+
+/// For a store that was last used in another life of the host. What was not synced by then may have reached the disk in part and in any
+/// order, so the log counts up to the first record that does not check out.
+pub(crate) fn after_another_life(options: &mut Options) {
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
 }
 
 /// The block cache that the column families share.

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use slipstream_model::{Checkpoint, DocRef, DurableCheckpoint, IndexName, SeqNo, SeqRange, ShardId};
-use slipstream_store::{ShardProgress, ShardStore, Store};
+use slipstream_store::{Remember, ShardProgress, ShardStore, Store};
 
 /// Names the store's folder to the writer.
 const FOLDER: &str = "SLIPSTREAM_STORE_CRASH_TEST";
@@ -51,9 +51,14 @@ fn writer() {
                 )
             })
             .collect();
-        shard
-            .remember(&docs.iter().map(|(seq, doc)| (*seq, doc)).collect::<Vec<_>>())
-            .unwrap();
+        let docs: Vec<_> = docs.iter().map(|(seq, doc)| (*seq, doc)).collect();
+        // Not synced: the kernel has it all the same.
+        let part = Remember {
+            shard: &shard,
+            docs: &docs,
+            newer: true,
+        };
+        ShardStore::remember_all(&[part]).unwrap();
         at += BATCH;
         println!("remembered {at}");
         let checkpoint = DurableCheckpoint::claim(Checkpoint::new(at as i64 - 1));

@@ -11,7 +11,8 @@ use slipstream_model::{
     SeqNo, SeqRange, ShardId,
 };
 use slipstream_store::{
-    Definition, LeaderAlias, Remember, Scan, ShardProgress, ShardStore, Store, StoreError, Unmapped,
+    Definition, HostLife, LeaderAlias, Remember, Scan, ShardProgress, ShardStore, Store, StoreError,
+    Unmapped, Unsynced,
 };
 
 fn doc(id: &str, routing: Option<&str>) -> DocRef {
@@ -57,6 +58,10 @@ fn progress(checkpoint: i64) -> ShardProgress {
         unmapped: Some(Unmapped {
             after: Checkpoint::NONE,
             through: Checkpoint::new(9),
+        }),
+        unsynced: Some(Unsynced {
+            life: HostLife::new("one"),
+            above: Checkpoint::new(11),
         }),
     }
 }

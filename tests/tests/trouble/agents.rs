@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use slipstream_model::Phase;
+use slipstream_model::{Checkpoint, DocRef, IndexName, Phase, SeqNo, SeqRange, ShardId};
 use slipstream_sandbox::Endpoint;
-use slipstream_store::Store;
+use slipstream_store::{HostLife, ShardProgress, Store, Unsynced};
 use slipstream_testkit::client::eventually;
 use slipstream_tests::agents::{Options, SOON};
 
@@ -86,6 +86,61 @@ async fn a_follower_agent_killed_between_the_last_shard_and_the_new_phase_is_syn
     world.agents.wait_for_gateway().await;
     world.agents.wait_for_status("f", "SYNCING", SOON).await;
     world.goes_on("lead", "f").await;
+}
+
+/// A crash of the host takes what was not synced. What that leaves in the store is put there by hand: it is as it was when the
+/// place was stored, and the host is in another life.
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_the_store_lost_with_the_host_are_deleted_when_they_are_gone() {
+    let mut world = World::start().await;
+    world.following().await;
+    world.equal("lead", "f").await;
+    world.agents.follower.kill();
+    let path = world.agents.folder.path().join("store");
+    let shard = || {
+        let store = Store::open(&path).expect("the store of a dead agent");
+        store.shard(&IndexName::new("f"), ShardId(0))
+    };
+    let stored = shard().progress().expect("a place");
+    let unsynced = stored.unsynced.clone().expect("Linux tells its life");
+    assert!(unsynced.above > Checkpoint::NONE, "{unsynced:?}");
+    world.start_follower().await;
+
+    // New ones, and an old one at a new place.
+    world.leader.write("lead", 100..120).await;
+    world.leader.write("lead", 5..6).await;
+    world.equal("lead", "f").await;
+    world.agents.follower.kill();
+    {
+        let shard = shard();
+        let all = SeqRange::new(stored.checkpoint.get(), Checkpoint::new(i64::MAX));
+        let lost = shard.live_in(all, usize::MAX).expect("what is known");
+        assert_eq!(lost.len(), 21);
+        let lost: Vec<_> = lost.into_iter().map(|(seq, doc)| (seq, doc.id)).collect();
+        shard.forget(&lost).expect("forgotten");
+        // The old one was known at its old place.
+        let old = DocRef {
+            id: "5".to_owned(),
+            routing: None,
+        };
+        shard.remember(&[(SeqNo::new(5), &old)]).expect("remembered");
+        let stored = ShardProgress {
+            unsynced: Some(Unsynced {
+                life: HostLife::new("the one before"),
+                ..unsynced
+            }),
+            ..stored
+        };
+        shard.save_progress(&stored).expect("saved");
+    }
+    for gone in [5, 100, 101, 110, 119] {
+        world.leader.delete(&format!("/lead/_doc/{gone}")).await;
+    }
+    world.leader.write("lead", 111..112).await;
+    world.start_follower().await;
+    world.goes_on("lead", "f").await;
+    let log = world.agents.follower.log();
+    assert!(log.contains("the host was started anew"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

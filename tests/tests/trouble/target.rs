@@ -303,9 +303,9 @@ async fn a_target_that_goes_away_is_waited_for_also_over_a_restart_of_the_agent(
 async fn a_follower_index_that_was_deleted_is_not_made_again_by_guessing() {
     let world = World::start().await;
     world.following().await;
+    world.target.delete("/f").await;
     // The agent trusts its last look at the index for a second.
     pass(Duration::from_millis(1_200)).await;
-    world.target.delete("/f").await;
     world.leader.write("lead", 10..20).await;
     world
         .held(
@@ -316,6 +316,25 @@ async fn a_follower_index_that_was_deleted_is_not_made_again_by_guessing() {
     assert!(!world.target.exists("f").await);
 
     world.agents.command("f", "_stop").await;
+    world.agents.follow("f", "lead").await;
+    world.goes_on("lead", "f").await;
+}
+
+/// Too quick for the agent to see it: the engine makes an index anew for whoever writes to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_index_that_was_deleted_between_two_writes_is_told_of_at_once() {
+    let world = World::start().await;
+    world.following().await;
+    world.target.delete("/f").await;
+    world.leader.write("lead", 10..20).await;
+    let said = world.held("FAILED", &["the follower index", "was deleted"]).await;
+    world.agents.command("f", "_stop").await;
+    if world.target.exists("f").await {
+        for remedy in ["made by the last write", "stop the replication, delete the index"] {
+            assert!(said.contains(remedy), "{said}");
+        }
+        world.target.delete("/f").await;
+    }
     world.agents.follow("f", "lead").await;
     world.goes_on("lead", "f").await;
 }

@@ -10,8 +10,8 @@ async fn every_item_of_a_bulk_is_judged_by_itself() {
         assert_eq!(asked.header("content-type"), Some("application/x-ndjson"));
         json(
             200,
-            r#"{"items":[{"index":{"status":201}},{"index":{"status":409,"error":{"type":"version_conflict_engine_exception","reason":"c"}}},
-            {"delete":{"status":404}},{"delete":{"status":200}},{"delete":{"status":404,"error":{"type":"index_not_found_exception","reason":"n"}}},
+            r#"{"items":[{"index":{"status":201,"_seq_no":5}},{"index":{"status":409,"error":{"type":"version_conflict_engine_exception","reason":"c"}}},
+            {"delete":{"status":404,"_seq_no":7}},{"delete":{"status":200}},{"delete":{"status":404,"error":{"type":"index_not_found_exception","reason":"n"}}},
             {"index":{"status":429,"error":{"type":"es_rejected_execution_exception","reason":"full"}}},
             {"index":{"status":503,"error":{"type":"unavailable_shards_exception","reason":"gone"}}},
             {"index":{"status":403,"error":{"type":"cluster_block_exception","reason":"read-only"}}},
@@ -31,10 +31,10 @@ async fn every_item_of_a_bulk_is_judged_by_itself() {
     assert_eq!(
         outcomes[..5],
         [
-            ItemOutcome::Applied,
+            ItemOutcome::Applied(Checkpoint::new(5)),
             ItemOutcome::Conflict,
-            ItemOutcome::Applied,
-            ItemOutcome::Applied,
+            ItemOutcome::Applied(Checkpoint::new(7)),
+            ItemOutcome::Applied(Checkpoint::NONE),
             ItemOutcome::IndexMissing,
         ]
     );
@@ -86,14 +86,14 @@ async fn every_item_of_a_bulk_is_judged_by_itself() {
 
 #[tokio::test]
 async fn any_id_reaches_the_server_as_it_is() {
-    let config = server(|asked| json(201, format!(r#"{{"uri":"{}"}}"#, asked.uri))).await;
+    let config = server(|asked| json(201, format!(r#"{{"uri":"{}","_seq_no":3}}"#, asked.uri))).await;
     let cluster = client(&config);
     for id in [".", "..", "a/b", "%2e", "é😀 ?#&+", "...", "_create"] {
         let outcome = cluster
             .put_document(&index(), &doc(id, b"{\n}"), "t")
             .await
             .expect("put");
-        assert_eq!(outcome, ItemOutcome::Applied);
+        assert_eq!(outcome, ItemOutcome::Applied(Checkpoint::new(3)));
     }
     let uris = Arc::new(std::sync::Mutex::new(BTreeMap::new()));
     let seen = Arc::clone(&uris);

@@ -38,7 +38,7 @@ async fn documents_come_back_as_they_were_written() {
             .iter()
             .map(|(id, routing, version, source)| op(id, *routing, *version, source))
             .collect();
-        let mut written = Vec::new();
+        let (mut written, mut last) = (Vec::new(), Checkpoint::NONE);
         for op in &ops {
             let Change::Index { source } = &op.change else {
                 unreachable!()
@@ -52,7 +52,11 @@ async fn documents_come_back_as_they_were_written() {
             } else {
                 cluster.put_document(&index, op, "t").await.expect("put")
             };
-            assert_eq!(outcome, ItemOutcome::Applied, "{} {:?}", cluster.url(), op.doc);
+            let ItemOutcome::Applied(at) = outcome else {
+                panic!("{} {:?}: {outcome:?}", cluster.url(), op.doc)
+            };
+            assert!(at > last, "{} {:?}: {at} after {last}", cluster.url(), op.doc);
+            last = at;
             // The same again is accepted, a lower version is not.
             if op.version.0 > 0 {
                 let lower = Op {
@@ -94,12 +98,15 @@ async fn documents_come_back_as_they_were_written() {
         let items: Vec<_> = docs.iter().map(|doc| BulkItem::Delete { doc }).collect();
         for _ in 0..2 {
             let outcomes = cluster.bulk(&index, &items, "t").await.expect("bulk");
-            assert_eq!(
-                outcomes,
-                vec![ItemOutcome::Applied; docs.len()],
-                "{}",
-                cluster.url()
-            );
+            assert_eq!(outcomes.len(), docs.len());
+            for outcome in outcomes {
+                let ItemOutcome::Applied(at) = outcome else {
+                    panic!("{}: {outcome:?}", cluster.url())
+                };
+                // To delete what is not there is an operation, too.
+                assert!(at > last, "{}: {at} after {last}", cluster.url());
+                last = at;
+            }
         }
         assert_eq!(
             cluster.present(&index, &docs).await.expect("mget"),

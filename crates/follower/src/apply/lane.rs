@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use slipstream_cluster::{ErrorKind, RetryReason};
-use slipstream_model::{IndexName, SeqNo, ShardKey, event};
+use slipstream_model::{Checkpoint, IndexName, SeqNo, ShardKey, event};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::Instrument;
@@ -33,8 +33,17 @@ pub(crate) struct Portion {
     pub(crate) writes: Vec<Write>,
 }
 
-/// A portion that is applied and durable, or why it cannot be.
-pub(crate) type Applied = Result<u64, ApplyError>;
+/// A portion that is applied and durable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AppliedPortion {
+    /// Of which batch.
+    pub(crate) batch: u64,
+    /// The highest sequence number that the target has given the lane's writes by now.
+    pub(crate) written: Checkpoint,
+}
+
+/// That it is done, or why it cannot be.
+pub(crate) type Applied = Result<AppliedPortion, ApplyError>;
 
 /// A lane's name on the target (`X-Opaque-Id`): the same in each life of the agent, so that a new life can wait for what
 /// the last one left running.
@@ -43,6 +52,8 @@ pub(crate) struct Lane {
     pub(super) context: LaneContext,
     /// It keeps to requests of its own: the last one had trouble, in which others should have no part.
     apart: AtomicBool,
+    /// The highest sequence number of the target's that a write of it was given, as [`Checkpoint::get`] has it.
+    written: AtomicI64,
 }
 
 /// A bulk holds at most this many bytes of operations.
@@ -75,11 +86,13 @@ pub(crate) async fn settle(context: &LaneContext, opaque_ids: &[&str]) {
 }
 
 impl Lane {
-    pub(crate) fn new(opaque_id: String, context: LaneContext) -> Self {
+    /// `written`: a sequence number that the target had given before anything is sent.
+    pub(crate) fn new(opaque_id: String, context: LaneContext, written: Checkpoint) -> Self {
         Lane {
             opaque_id,
             context,
             apart: AtomicBool::new(false),
+            written: AtomicI64::new(written.get()),
         }
     }
 
@@ -101,8 +114,13 @@ impl Lane {
             }
             let result = self.apply(writes).await;
             let failed = result.is_err();
+            let written = Checkpoint::new(self.written.load(Ordering::Relaxed));
             for batch in batches {
-                let answer = if failed { None } else { Some(Ok(batch)) };
+                let answer = if failed {
+                    None
+                } else {
+                    Some(Ok(AppliedPortion { batch, written }))
+                };
                 if let Some(answer) = answer
                     && done.send(answer).await.is_err()
                 {
@@ -226,7 +244,11 @@ impl Lane {
                 None => self.context.bulks.alone(index, &writes, id).await,
             };
             let error = match answer {
-                Ok(outcomes) => return Ok(sort(writes, outcomes)),
+                Ok(outcomes) => {
+                    let leftover = sort(writes, outcomes);
+                    self.went_on(leftover.written)?;
+                    return Ok(leftover);
+                }
                 Err(error) => error,
             };
             self.apart.store(true, Ordering::Relaxed);
@@ -258,6 +280,19 @@ impl Lane {
                 settle(&self.context, &[&self.opaque_id]).await;
             }
         }
+    }
+
+    /// A shard gives higher and higher sequence numbers. One that begins again is of another index: the engines make one that is
+    /// missing for whoever writes to it.
+    fn went_on(&self, written: Option<(Checkpoint, Checkpoint)>) -> Result<(), ApplyError> {
+        let Some((least, highest)) = written else {
+            return Ok(());
+        };
+        let before = self.written.fetch_max(highest.get(), Ordering::Relaxed);
+        if least.get() > before {
+            return Ok(());
+        }
+        Err(ApplyError::IndexReplaced(self.context.shard.clone()))
     }
 
     /// The target refuses requests of this size: sends the halves one after the other.

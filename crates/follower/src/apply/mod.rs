@@ -18,7 +18,7 @@ mod outcome;
 mod tests;
 
 pub(crate) use bulks::Bulks;
-pub(crate) use lane::{Applied, Lane, LaneContext, Portion, settle};
+pub(crate) use lane::{Applied, AppliedPortion, Lane, LaneContext, Portion, settle};
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -115,6 +115,12 @@ pub(crate) enum ApplyError {
     /// The follower index is not there any more.
     #[error("the follower index of {0} was deleted on the target; stop it, then start again")]
     IndexMissing(ShardKey),
+    /// It was written to, and is another one.
+    #[error(
+        "the follower index of {0} was deleted or replaced on the target while it was being written to, and what is there now may have been made \
+         by the last write; stop the replication, delete the index, then start again"
+    )]
+    IndexReplaced(ShardKey),
     /// The target answered in a way that trying again does not mend.
     #[error("writing {shard} to the target failed")]
     Target {

@@ -6,12 +6,15 @@
 use std::collections::HashSet;
 
 use slipstream_cluster::{ItemError, ItemOutcome, RetryReason};
+use slipstream_model::Checkpoint;
 
 use super::Write;
 
 /// What is left to do after a bulk.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Leftover {
+    /// The least and the highest sequence number of the target's that a write was given.
+    pub(crate) written: Option<(Checkpoint, Checkpoint)>,
     /// Turned away for now; in their old order.
     pub(crate) again: Vec<Write>,
     /// Refused because the target has a higher version; in their old order.
@@ -26,14 +29,25 @@ pub(crate) struct Leftover {
 
 /// Sorts the writes of a bulk by their outcomes, which come in the same order.
 pub(crate) fn sort(writes: Vec<Write>, outcomes: Vec<ItemOutcome>) -> Leftover {
-    let mut leftover = Leftover::default();
+    let mut leftover = Leftover {
+        written: None,
+        again: Vec::new(),
+        conflicts: Vec::new(),
+        reason: None,
+        rejected: None,
+        index_missing: false,
+    };
     // From the back, so that what a later write did is known.
     let mut applied: HashSet<String> = HashSet::new();
     let mut later_conflict: HashSet<String> = HashSet::new();
     for (write, outcome) in writes.into_iter().zip(outcomes).rev() {
         let id = &write.doc().id;
         match outcome {
-            ItemOutcome::Applied => {
+            ItemOutcome::Applied(at) => {
+                if at > Checkpoint::NONE {
+                    let (least, highest) = leftover.written.unwrap_or((at, at));
+                    leftover.written = Some((least.min(at), highest.max(at)));
+                }
                 applied.insert(id.clone());
             }
             ItemOutcome::IndexMissing => leftover.index_missing = true,
@@ -90,7 +104,7 @@ mod tests {
             let writes: Vec<Write> =
                 items.iter().enumerate().map(|(seq, (id, _))| write(seq as u64, *id)).collect();
             let outcomes = items.iter().map(|(_, outcome)| match outcome {
-                0 => ItemOutcome::Applied,
+                0 => ItemOutcome::Applied(Checkpoint::NONE),
                 1 => ItemOutcome::Conflict,
                 _ => ItemOutcome::Retry(RetryReason::Throttled, "busy".to_owned()),
             });

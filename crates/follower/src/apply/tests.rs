@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slipstream_cluster::{Cluster, ClusterConfig};
-use slipstream_model::{Change, DocRef, IndexName, Op, PrimaryTerm, SeqNo, ShardId, ShardKey, Version};
+use slipstream_model::{
+    Change, Checkpoint, DocRef, IndexName, Op, PrimaryTerm, SeqNo, ShardId, ShardKey, Version,
+};
 use slipstream_sandbox::{Endpoint, Flavor, Sandbox, SandboxConfig};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Bulks, Lane, LaneContext, Portion, Write};
+use super::{ApplyError, Bulks, Lane, LaneContext, Portion, Write};
 use crate::status::ShardCell;
 
 const INDICES: usize = 6;
@@ -47,17 +49,73 @@ fn portion(number: u64) -> Portion {
     }
 }
 
-#[tokio::test]
-async fn i3_lanes_that_share_requests_keep_their_order_whatever_becomes_of_some() {
+async fn target() -> (Sandbox, Cluster) {
     let sandbox = Sandbox::start(SandboxConfig {
         engine: Flavor::OpenSearch,
         cluster_name: "target".to_owned(),
         data: None,
         listen: ([127, 0, 0, 1], 0).into(),
-    })
-    .await
-    .unwrap();
+    });
+    let sandbox = sandbox.await.unwrap();
     let cluster = Cluster::new(&ClusterConfig::new(sandbox.url())).unwrap();
+    (sandbox, cluster)
+}
+
+fn context(bulks: &Arc<Bulks>, index: &IndexName) -> LaneContext {
+    let shard = ShardKey {
+        index: index.clone(),
+        shard: ShardId(0),
+    };
+    LaneContext {
+        bulks: Arc::clone(bulks),
+        index: index.clone(),
+        shard: shard.clone(),
+        status: Arc::new(ShardCell::new(shard)),
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_numbers_its_writes_from_the_beginning_again_is_another_one() {
+    let (sandbox, cluster) = target().await;
+    let index = IndexName::new("i");
+    let bulks = Arc::new(Bulks::new(cluster.clone(), "f"));
+    let lane = Lane::new(
+        "slipstream-f-i-0-0".to_owned(),
+        context(&bulks, &index),
+        Checkpoint::NONE,
+    );
+    let (sender, portions) = mpsc::channel(1);
+    let (done, mut applied) = mpsc::channel(2);
+    let running = tokio::spawn(lane.run(portions, done));
+    for number in 0..3 {
+        sender.send(portion(number)).await.unwrap();
+        let done = applied.recv().await.unwrap().unwrap();
+        assert_eq!(
+            (done.batch, done.written),
+            (number, Checkpoint::new(number as i64 * 2))
+        );
+    }
+    // The engine makes an index for whoever writes to one that is missing.
+    cluster.delete_index(&index).await.unwrap();
+    sender.send(portion(3)).await.unwrap();
+    let error = applied.recv().await.unwrap().unwrap_err();
+    assert!(matches!(error, ApplyError::IndexReplaced(_)), "{error}");
+    running.await.unwrap();
+
+    // The next session knows what the one before was told.
+    let lane = Lane::new(
+        "slipstream-f-i-0-0".to_owned(),
+        context(&bulks, &index),
+        Checkpoint::new(4),
+    );
+    let error = lane.send(portion(0).writes).await.unwrap_err();
+    assert!(matches!(error, ApplyError::IndexReplaced(_)), "{error}");
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn i3_lanes_that_share_requests_keep_their_order_whatever_becomes_of_some() {
+    let (sandbox, cluster) = target().await;
     // Slow enough that lanes find requests under way; some are turned away, and of some nobody learns what became of them.
     let faults = sandbox.faults();
     faults.delay(Endpoint::Bulk, Duration::from_millis(3), Duration::ZERO);
@@ -68,23 +126,14 @@ async fn i3_lanes_that_share_requests_keep_their_order_whatever_becomes_of_some(
     let mut lanes = JoinSet::new();
     let indices: Vec<_> = (0..INDICES).map(|n| IndexName::new(format!("i{n}"))).collect();
     for index in &indices {
-        let shard = ShardKey {
-            index: index.clone(),
-            shard: ShardId(0),
-        };
-        let context = LaneContext {
-            bulks: Arc::clone(&bulks),
-            index: index.clone(),
-            shard: shard.clone(),
-            status: Arc::new(ShardCell::new(shard)),
-        };
+        let context = context(&bulks, index);
         let (sender, portions) = mpsc::channel(PORTIONS as usize);
         let (done, mut applied) = mpsc::channel(PORTIONS as usize + 1);
         for number in 0..PORTIONS {
             sender.send(portion(number)).await.unwrap();
         }
         drop(sender);
-        let lane = Lane::new(format!("slipstream-f-{index}-0-0"), context);
+        let lane = Lane::new(format!("slipstream-f-{index}-0-0"), context, Checkpoint::NONE);
         lanes.spawn(async move {
             lane.run(portions, done).await;
             while let Some(applied) = applied.recv().await {

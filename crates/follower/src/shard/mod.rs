@@ -1,18 +1,18 @@
 //! One shard: from the leader's stream to durable checkpoints.
 //!
 //! [`session`] speaks with the leader and decides; [`ledger`] knows what is on its way; [`deletes`] finds what is gone;
-//! [`scribe`] remembers documents, [`untouched`] lists what was restored; the lanes of [`crate::apply`] write. A session that ends for a passing reason is followed by another from the stored
+//! [`scribe`] remembers documents, [`listing`] finds those that the target has and the map lacks; the lanes of [`crate::apply`] write. A session that ends for a passing reason is followed by another from the stored
 //! place; what cannot pass ends the shard, and with it the index, with a [`ShardFailure`].
 
 mod deletes;
 mod ledger;
+mod listing;
 mod scribe;
 mod session;
-mod untouched;
 
+pub(crate) use listing::Listing;
 pub(crate) use scribe::Scribe;
 pub(crate) use session::{Repair, Repaired};
-pub(crate) use untouched::Untouched;
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -214,11 +214,12 @@ pub(crate) async fn run(context: Arc<ShardContext>, cancel: CancellationToken) -
 /// read everything again over what is there. The map of documents stays, and what is known to be missing in it, so that
 /// what is gone is found.
 pub(crate) fn reconcile(store: &ShardStore, history: Option<HistoryUuid>) -> Result<(), StoreError> {
-    let unmapped = store.progress()?.unmapped;
+    let before = store.progress()?;
     store.save_progress(&ShardProgress {
         history,
         reconciling: true,
-        unmapped,
+        unmapped: before.unmapped,
+        unsynced: before.unsynced,
         ..ShardProgress::default()
     })
 }
@@ -226,7 +227,7 @@ pub(crate) fn reconcile(store: &ShardStore, history: Option<HistoryUuid>) -> Res
 #[cfg(test)]
 mod tests {
     use slipstream_model::{Checkpoint, DurableCheckpoint, ShardId};
-    use slipstream_store::{Store, Unmapped};
+    use slipstream_store::{HostLife, Store, Unmapped, Unsynced};
 
     use super::*;
 
@@ -241,14 +242,18 @@ mod tests {
                 after: Checkpoint::new(3),
                 through: Checkpoint::new(7),
             }),
+            unsynced: Some(Unsynced {
+                life: HostLife::new("one"),
+                above: Checkpoint::new(20),
+            }),
             ..ShardProgress::default()
         };
         store.save_progress(&before).unwrap();
         reconcile(&store, Some("h".into())).unwrap();
         let after = store.progress().unwrap();
         assert_eq!(
-            (after.checkpoint, after.unmapped),
-            (DurableCheckpoint::NONE, before.unmapped)
+            (after.checkpoint, after.unmapped, after.unsynced),
+            (DurableCheckpoint::NONE, before.unmapped, before.unsynced)
         );
         assert!(after.reconciling);
     }

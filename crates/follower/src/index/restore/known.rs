@@ -13,7 +13,7 @@ use slipstream_wire::v1;
 use super::RestoreError;
 use crate::blocking;
 use crate::budget::Budget;
-use crate::shard::Untouched;
+use crate::shard::Listing;
 
 /// What a restored shard goes on with.
 pub(super) struct Restored<'a> {
@@ -47,7 +47,7 @@ impl Restored<'_> {
             let _turn = self.budget.listing().await;
             let above = SeqRange::new(place, restored);
             let node = &self.stats.node;
-            let mut listing = Untouched::of(self.cluster, self.index, shard, node, above).await?;
+            let mut listing = Listing::of(self.cluster, self.index, shard, node, above).await?;
             while let Some(page) = listing.next().await? {
                 let store = store.clone();
                 blocking(move || store.remember(&page.refs())).await?;

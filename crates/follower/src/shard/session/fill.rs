@@ -3,7 +3,7 @@
 //! Its map lacks what was restored and not written since ([`slipstream_store::Unmapped`]). Nothing of what follows needs that; a census does,
 //! which compares with all that is known, and a search for deletes. So it is made whole for the first census that comes, and where
 //! the leader's log is read there never is one. That late it is as good as right after the restore: what was not written since is still
-//! found at the leader's sequence number ([`Untouched`]), what was is in the map, and what was deleted is not there.
+//! found at the leader's sequence number ([`Listing`]), what was is in the map, and what was deleted is not there.
 //!
 //! - **Nothing is under way meanwhile**: first the lanes run dry, then the follower index is refreshed. A search could
 //!   otherwise show a document whose delete the map has seen through, and it would be known for good.
@@ -19,13 +19,12 @@
 //! itself. If the reader's point in time runs out, the round is abandoned and the next one is compared with a whole map.
 
 use slipstream_cluster::ClusterError;
-use slipstream_model::SeqRange;
 use slipstream_store::Unmapped;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::super::untouched::Untouched;
+use super::super::listing::Listing;
 use super::super::{End, ShardContext};
 use super::intake::target_still_there;
 use super::{Session, save};
@@ -107,7 +106,7 @@ impl Session<'_> {
     ) -> Result<(), End> {
         while !self.ledger.is_dry() {
             match until(cancel, applied.recv()).await? {
-                Some(Ok(batch)) => self.portion_applied(batch).await?,
+                Some(Ok(done)) => self.portion_applied(done).await?,
                 Some(Err(error)) => return Err(error.into()),
                 None => return Err(End::Passing("the lanes ended".to_owned())),
             }
@@ -116,31 +115,16 @@ impl Session<'_> {
     }
 }
 
-/// Begins to list, on the primary, with all that was applied to be seen.
-async fn list(context: &ShardContext, unmapped: Unmapped) -> Result<Untouched, End> {
-    let (cluster, index, shard) = (
-        &context.lane.bulks.cluster,
-        &context.lane.index,
-        context.key.shard,
-    );
-    // First where the primary is: a copy that takes its place afterwards is refreshed with the others.
-    let mut stats = cluster
-        .seq_stats(std::slice::from_ref(index))
-        .await
-        .map_err(|error| passing(&error))?;
-    let stats = stats
-        .remove(index)
-        .and_then(|mut stats| stats.shards.remove(&shard));
-    let stats = stats.ok_or_else(|| {
+/// Begins to list what was restored and not written since.
+async fn list(context: &ShardContext, unmapped: Unmapped) -> Result<Listing, End> {
+    let (index, shard) = (&context.lane.index, context.key.shard);
+    let (after, through) = (unmapped.after, Some(unmapped.through));
+    let listing = Listing::of_all_applied(&context.lane.bulks.cluster, index, shard, after, through).await;
+    listing.map_err(|error| passing(&error))?.ok_or_else(|| {
         End::Passing(format!(
             "the restored documents could not be listed: [{index}][{shard}] has no primary on the target"
         ))
-    })?;
-    cluster.refresh(index).await.map_err(|error| passing(&error))?;
-    let range = SeqRange::new(unmapped.after, unmapped.through);
-    Untouched::of(cluster, index, shard, &stats.node, range)
-        .await
-        .map_err(|error| passing(&error))
+    })
 }
 
 /// The target can be asked again, by another session.
@@ -152,7 +136,7 @@ fn passing(error: &ClusterError) -> End {
 }
 
 /// What a future makes, unless the session is to end before.
-async fn until<T>(cancel: &CancellationToken, future: impl Future<Output = T>) -> Result<T, End> {
+pub(super) async fn until<T>(cancel: &CancellationToken, future: impl Future<Output = T>) -> Result<T, End> {
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(End::Cancelled),

@@ -160,7 +160,7 @@ impl Session<'_> {
                     () = cancel.cancelled() => return Err(End::Cancelled),
                     place = lane.reserve() => break place,
                     done = applied.recv() => match done {
-                        Some(Ok(batch)) => self.portion_applied(batch).await?,
+                        Some(Ok(done)) => self.portion_applied(done).await?,
                         Some(Err(error)) => return Err(error.into()),
                         None => return Err(End::Passing("the lanes ended".to_owned())),
                     },

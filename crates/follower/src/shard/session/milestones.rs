@@ -9,14 +9,18 @@ use tokio::time::Instant;
 use super::super::End;
 use super::super::ledger::Milestone;
 use super::{SAVE_WITHIN, Session, save};
+use crate::apply::AppliedPortion;
 use crate::{blocking, metrics};
 
 impl Session<'_> {
-    pub(super) async fn portion_applied(&mut self, batch: u64) -> Result<(), End> {
-        let Some(done) = self.ledger.portion_applied(batch) else {
+    pub(super) async fn portion_applied(&mut self, portion: AppliedPortion) -> Result<(), End> {
+        if let Some(unsynced) = &mut self.progress.unsynced {
+            unsynced.above = unsynced.above.max(portion.written);
+        }
+        let Some(done) = self.ledger.portion_applied(portion.batch) else {
             return Ok(());
         };
-        self.repaired(batch);
+        self.repaired(portion.batch);
         metrics::applied("index", done.indexed);
         if !done.forget.is_empty() {
             metrics::applied("delete", done.forget.len() as u64);

@@ -1,7 +1,7 @@
 //! One stream of one shard, from opening to end.
 //!
-//! For each batch, in this order: check it; bring the target's metadata up to what it needs (I7); remember its documents
-//! durably, so that whatever reaches the target can be found again (write-ahead); hand it to the lanes. A milestone is
+//! For each batch, in this order: check it; bring the target's metadata up to what it needs (I7); remember its documents,
+//! so that whatever reaches the target can be found again (write-ahead; [`found`] has why that needs no sync); hand it to the lanes. A milestone is
 //! stored when everything before it is applied. Deletes go the other way round: the bulk first, then the map.
 //!
 //! However a session ends, its lanes finish the bulks that they have begun before the next session starts.
@@ -9,6 +9,7 @@
 mod arrivals;
 mod conclude;
 mod fill;
+mod found;
 mod intake;
 mod milestones;
 mod open;
@@ -100,8 +101,12 @@ pub(super) async fn run(context: &Arc<ShardContext>, route: &mut Route, cancel: 
         () = settle(&context.lane, &ids) => {}
         () = cancel.cancelled() => return End::Cancelled,
     }
+    let written = match found::take_in_again(context, cancel).await {
+        Ok(written) => written,
+        Err(end) => return end,
+    };
     for opaque_id in names {
-        let lane = Lane::new(opaque_id, context.lane.clone());
+        let lane = Lane::new(opaque_id, context.lane.clone(), written);
         let (sender, portions) = mpsc::channel(LANE_QUEUE);
         senders.push(sender);
         lanes.spawn(lane.run(portions, done.clone()));
@@ -170,7 +175,7 @@ impl Session<'_> {
                 () = at(self.unsaved) => self.save().await,
                 () = at(self.reconsider) => self.reconsider().await,
                 done = applied.recv() => match done {
-                    Some(Ok(batch)) => self.portion_applied(batch).await,
+                    Some(Ok(done)) => self.portion_applied(done).await,
                     Some(Err(error)) => Err(error.into()),
                     None => Err(End::Passing("the lanes ended".to_owned())),
                 },

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use slipstream_model::GlobalCheckpoint;
+use slipstream_store::Unsynced;
 use slipstream_wire::v1;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -75,8 +76,11 @@ impl<'a> Session<'a> {
 
         route.avoid = None;
         let global = GlobalCheckpoint::new(opened.global_checkpoint);
-        if progress.history.is_none() {
-            progress.history = Some(opened.history_uuid.as_str().into());
+        let life = context.store.life().filter(|_| progress.unsynced.is_none());
+        if progress.history.is_none() || life.is_some() {
+            let history = || opened.history_uuid.as_str().into();
+            progress.history.get_or_insert_with(history);
+            progress.unsynced = life.map(Unsynced::from_the_beginning).or(progress.unsynced);
             save(&context.store, &progress).await?;
         }
         let mut session = Session {

@@ -1,14 +1,15 @@
-//! Documents of a restored shard that nothing was written to since: the target shows them at the leader's sequence numbers.
+//! Documents of a follower shard, by the sequence numbers that they have on the target.
 //!
-//! A restore keeps sequence numbers, and whatever is written afterwards, by whomever, gets one above all that was restored. So the
-//! documents that are found at or below the highest of those are exactly the untouched ones. Another primary, another node and merges
-//! change nothing about that.
+//! For two kinds of documents that says something. A restore keeps the leader's sequence numbers, and whatever is written afterwards, by
+//! whomever, gets one above all that was restored: so the documents at or below the highest of those are exactly the ones that nothing was
+//! written to since. And what was written after the target had given a number lies above it. Another primary, another node and
+//! merges change nothing about that.
 
 use slipstream_cluster::{Cluster, ClusterError, Searcher};
 use slipstream_model::{Checkpoint, DocRef, IndexName, SeqNo, SeqRange, ShardId};
 
 /// A listing of them, in the order of their sequence numbers.
-pub(crate) struct Untouched {
+pub(crate) struct Listing {
     cluster: Cluster,
     searcher: Searcher,
     /// Documents in a page: the most that the index gives.
@@ -31,7 +32,7 @@ impl Page {
     }
 }
 
-impl Untouched {
+impl Listing {
     /// Begins a listing of what lies in `range`, on the copy that is on `node`. It sees what that copy shows to searches.
     pub(crate) async fn of(
         cluster: &Cluster,
@@ -39,13 +40,37 @@ impl Untouched {
         shard: ShardId,
         node: &str,
         range: SeqRange,
-    ) -> Result<Untouched, ClusterError> {
-        Ok(Untouched {
+    ) -> Result<Listing, ClusterError> {
+        Ok(Listing {
             cluster: cluster.clone(),
             searcher: Searcher::new(index.clone(), shard, node),
             page: cluster.most_in_an_answer(index).await? as u64,
             rest: range,
         })
+    }
+
+    /// Begins a listing on the primary, with all that was applied to be seen: of what lies above `after`, and not above `through` if that
+    /// is given. `None`: the shard has no primary.
+    pub(crate) async fn of_all_applied(
+        cluster: &Cluster,
+        index: &IndexName,
+        shard: ShardId,
+        after: Checkpoint,
+        through: Option<Checkpoint>,
+    ) -> Result<Option<Listing>, ClusterError> {
+        // First where the primary is: a copy that takes its place afterwards is refreshed with the others.
+        let stats = cluster
+            .seq_stats(std::slice::from_ref(index))
+            .await?
+            .remove(index);
+        let Some(stats) = stats.and_then(|mut stats| stats.shards.remove(&shard)) else {
+            return Ok(None);
+        };
+        let range = SeqRange::new(after, through.unwrap_or(stats.max_seq_no).max(after));
+        cluster.refresh(index).await?;
+        Listing::of(cluster, index, shard, &stats.node, range)
+            .await
+            .map(Some)
     }
 
     /// The next part; `None` at the end. May be dropped and called again.
