@@ -18,6 +18,11 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
 
+/// The C library's own gives the memory of each chunk of a file, and of each large batch, back to the system and takes it anew, page by
+/// page; this one keeps for some seconds what was used a moment ago.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

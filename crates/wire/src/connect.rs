@@ -147,6 +147,9 @@ impl Peer {
     }
 }
 
+/// What is read from a connection at once, at most: what a leader agent sends is read here.
+const READ_AHEAD: usize = 128 * 1024;
+
 /// Where a channel connects to.
 #[derive(Debug)]
 struct Target {
@@ -186,7 +189,7 @@ impl Target {
         &self,
         tls: &ClientTls,
         peer: &Peer,
-    ) -> Result<BufReader<TlsStream<TcpStream>>, HelloError> {
+    ) -> Result<BufReader<TlsStream<BufReader<TcpStream>>>, HelloError> {
         let tcp = timeout(
             protocol::CONNECT_DEADLINE,
             TcpStream::connect((self.host.as_str(), self.port)),
@@ -196,6 +199,8 @@ impl Target {
         .and_then(|tcp| tcp.set_nodelay(true).map(|()| tcp))
         .map_err(|error| self.unreachable(error))?;
 
+        // TLS takes four kilobytes at a time, a quarter of a record.
+        let tcp = BufReader::with_capacity(READ_AHEAD, tcp);
         let connecting = TlsConnector::from(tls.config()).connect(self.name.clone(), tcp);
         let stream = timeout(protocol::HANDSHAKE_DEADLINE, connecting)
             .await

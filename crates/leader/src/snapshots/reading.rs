@@ -22,8 +22,8 @@ use tonic::Status;
 
 /// Checksums are kept of beginnings that are so many bytes apart.
 const STEP: u64 = 16 << 20;
-/// A link that a chunk waits for longer than this is slower than compressing.
-const SLOW: Duration = Duration::from_millis(4);
+/// A link that a chunk waits for longer than this, behind those of a dozen files, is slower than compressing.
+const SLOW: Duration = Duration::from_millis(24);
 
 /// What is known of files, by path.
 #[derive(Debug, Default)]
