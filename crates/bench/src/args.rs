@@ -25,8 +25,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=50))]
     pub(crate) samples: Option<u64>,
     /// Indices that are tailed at once to see the lag, instead of the plan's own numbers; may be given several times
-    #[arg(long, value_name = "N")]
-    pub(crate) tailed: Vec<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=900))]
+    pub(crate) tailed: Vec<u16>,
     /// Shards that are tailed to see what many cost, ten to an index, instead of the plan's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(10..=5_000))]
     pub(crate) tailed_shards: Option<u64>,

@@ -119,7 +119,7 @@ impl Plan {
                 tailed: vec![1, 10, 100],
                 slow_tail_time: seconds(10),
                 tail_time: seconds(5),
-                tail_lead_in: seconds(12),
+                tail_lead_in: seconds(40),
                 catch_up_docs: 500_000,
                 tail_load_docs: 40_000,
                 tail_load_samples: 12,
@@ -141,7 +141,7 @@ impl Plan {
             plan.catch_up_docs = docs;
         }
         if !args.tailed.is_empty() {
-            plan.tailed.clone_from(&args.tailed);
+            plan.tailed = args.tailed.iter().map(|indices| usize::from(*indices)).collect();
         }
         if let Some(shards) = args.tailed_shards {
             plan.many_indices = shards as usize / 10;
