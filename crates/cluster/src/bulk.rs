@@ -20,7 +20,7 @@ use crate::path;
 /// What became of one write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ItemOutcome {
-    /// Done, at this sequence number of the shard that was written to; for a delete also if there was nothing to delete.
+    /// Done, at this sequence number of the shard that was written to (none if the engine did not tell); for a delete also if there was nothing to delete.
     Applied(Checkpoint),
     /// The target has a higher version.
     Conflict,
@@ -79,26 +79,25 @@ enum ItemAnswer {
 #[derive(Deserialize)]
 struct ItemResult {
     status: u16,
-    #[serde(rename = "_seq_no", default = "nowhere")]
-    seq_no: i64,
+    #[serde(rename = "_seq_no")]
+    seq_no: Option<i64>,
     error: Option<Value>,
 }
 
 /// Where the shard has a write that was done by a request of its own.
 #[derive(Deserialize)]
 struct Written {
-    #[serde(rename = "_seq_no", default = "nowhere")]
-    seq_no: i64,
+    #[serde(rename = "_seq_no")]
+    seq_no: Option<i64>,
 }
 
 impl ItemOutcome {
     /// Reads the status of one write, where it is if it was done, and the error that came with it if not.
-    fn of(status: u16, written: i64, refusal: Option<Refusal>, delete: bool) -> ItemOutcome {
+    fn of(status: u16, seq_no: Option<i64>, refusal: Option<Refusal>, delete: bool) -> ItemOutcome {
         let Some(refusal) = refusal else {
-            let applied = ItemOutcome::Applied(Checkpoint::new(written));
             return match status {
-                200..=299 => applied,
-                404 if delete => applied,
+                200..=299 => ItemOutcome::applied(seq_no),
+                404 if delete => ItemOutcome::applied(seq_no),
                 409 => ItemOutcome::Conflict,
                 _ => ItemOutcome::rejected(status, Refusal::default()),
             };
@@ -114,6 +113,10 @@ impl ItemOutcome {
             }
             _ => ItemOutcome::rejected(status, refusal),
         }
+    }
+
+    fn applied(seq_no: Option<i64>) -> ItemOutcome {
+        ItemOutcome::Applied(seq_no.map_or(Checkpoint::NONE, Checkpoint::new))
     }
 
     fn rejected(status: u16, refusal: Refusal) -> ItemOutcome {
@@ -239,9 +242,8 @@ impl Cluster {
         let answer = self.send(&call).await?;
         if (200..300).contains(&answer.status) {
             // It is done, whatever the answer says besides.
-            let written =
-                serde_json::from_slice(&answer.body).map_or_else(|_| nowhere(), |Written { seq_no }| seq_no);
-            return Ok(ItemOutcome::Applied(Checkpoint::new(written)));
+            let written: Option<Written> = serde_json::from_slice(&answer.body).ok();
+            return Ok(ItemOutcome::applied(written.and_then(|written| written.seq_no)));
         }
         let error = self.refused(&call, &answer);
         if error.engine_type().is_none()
@@ -251,7 +253,7 @@ impl Cluster {
         }
         Ok(ItemOutcome::of(
             answer.status,
-            nowhere(),
+            None,
             Some(Refusal::of_body(&answer.body)),
             false,
         ))
@@ -338,10 +340,6 @@ impl BulkPart {
     pub fn bytes(&self) -> usize {
         self.lines.len()
     }
-}
-
-const fn nowhere() -> i64 {
-    Checkpoint::NONE.get()
 }
 
 fn is_delete(item: &BulkItem<'_>) -> bool {

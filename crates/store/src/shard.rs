@@ -6,6 +6,7 @@
 //! not even another document at the same sequence number, as there is after the leader's history was rewritten: what
 //! only the history before had is still on the target, and must be found there to be deleted.
 //!
+//! A crash of the host may take what was remembered last; [`ShardProgress::unsynced`] says where on the target that is.
 //! Where the target got documents otherwise, from the leader's files, the map need not hold them at once:
 //! [`ShardProgress::unmapped`] says which it lacks, and [`ShardStore::adopt`] takes them in.
 

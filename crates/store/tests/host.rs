@@ -137,7 +137,7 @@ fn a_page_that_a_crash_of_the_host_did_not_write_is_an_end_and_in_the_same_life_
 }
 
 #[test]
-fn where_the_system_does_not_tell_its_life_everything_is_synced() {
+fn where_the_system_does_not_tell_its_life_none_is_noted() {
     let folder = tempfile::tempdir().unwrap();
     let shard = Store::open_in(folder.path(), None)
         .unwrap()

@@ -112,25 +112,16 @@ impl Lane {
                 batches.push(more.batch);
                 writes.extend(more.writes);
             }
-            let result = self.apply(writes).await;
-            let failed = result.is_err();
-            let written = Checkpoint::new(self.written.load(Ordering::Relaxed));
-            for batch in batches {
-                let answer = if failed {
-                    None
-                } else {
-                    Some(Ok(AppliedPortion { batch, written }))
-                };
-                if let Some(answer) = answer
-                    && done.send(answer).await.is_err()
-                {
-                    return;
-                }
-            }
-            if let Err(error) = result {
+            if let Err(error) = self.apply(writes).await {
                 // The session may be gone already; then nobody needs to know.
                 let _ = done.send(Err(error)).await;
                 return;
+            }
+            let written = Checkpoint::new(self.written.load(Ordering::Relaxed));
+            for batch in batches {
+                if done.send(Ok(AppliedPortion { batch, written })).await.is_err() {
+                    return;
+                }
             }
         }
     }

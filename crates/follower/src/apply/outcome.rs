@@ -11,7 +11,7 @@ use slipstream_model::Checkpoint;
 use super::Write;
 
 /// What is left to do after a bulk.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Leftover {
     /// The least and the highest sequence number of the target's that a write was given.
     pub(crate) written: Option<(Checkpoint, Checkpoint)>,
@@ -29,14 +29,7 @@ pub(crate) struct Leftover {
 
 /// Sorts the writes of a bulk by their outcomes, which come in the same order.
 pub(crate) fn sort(writes: Vec<Write>, outcomes: Vec<ItemOutcome>) -> Leftover {
-    let mut leftover = Leftover {
-        written: None,
-        again: Vec::new(),
-        conflicts: Vec::new(),
-        reason: None,
-        rejected: None,
-        index_missing: false,
-    };
+    let mut leftover = Leftover::default();
     // From the back, so that what a later write did is known.
     let mut applied: HashSet<String> = HashSet::new();
     let mut later_conflict: HashSet<String> = HashSet::new();

@@ -68,7 +68,7 @@ impl Sightings {
         }
         // The turn may have been long in coming.
         lock(&self.seen).asked.insert(index.clone(), Instant::now());
-        self.look(Some(index)).await?;
+        self.look().await?;
         Ok(self.has(index, uuid))
     }
 
@@ -79,7 +79,7 @@ impl Sightings {
                 let next = Instant::now() + PERIOD;
                 let turn = self.looking.lock().await;
                 // Who asks next looks for itself, and has the error.
-                if let Err(error) = self.look(None).await {
+                if let Err(error) = self.look().await {
                     tracing::debug!(
                         error = crate::chain(&error),
                         "the follower indices could not be looked at"
@@ -95,16 +95,14 @@ impl Sightings {
         }
     }
 
-    /// Looks at all that was asked about lately; what is known of `doubted` is not enough.
-    async fn look(&self, doubted: Option<&IndexName>) -> Result<(), ClusterError> {
+    /// Looks at all that was asked about lately.
+    async fn look(&self) -> Result<(), ClusterError> {
         let (names, known) = {
             let mut seen = lock(&self.seen);
             seen.asked.retain(|_, at| at.elapsed() <= LATELY);
             let names: Vec<IndexName> = seen.asked.keys().cloned().collect();
-            let look = seen.look.as_ref().filter(|look| {
-                doubted.is_none_or(|index| look.found.contains_key(index))
-                    && names.iter().all(|name| look.found.contains_key(name))
-            });
+            let all_found = |look: &&Look| names.iter().all(|name| look.found.contains_key(name));
+            let look = seen.look.as_ref().filter(all_found);
             let known = look.map(|look| look.version);
             (names, known)
         };
@@ -119,7 +117,6 @@ impl Sightings {
             }
             return Ok(());
         }
-        let begun = Instant::now();
         let found = self.cluster.index_uuids(&names).await?;
         lock(&self.seen).look = Some(Look {
             begun,

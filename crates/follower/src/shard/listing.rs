@@ -5,7 +5,7 @@
 //! written to since. And what was written after the target had given a number lies above it. Another primary, another node and
 //! merges change nothing about that.
 
-use slipstream_cluster::{Cluster, ClusterError, Searcher};
+use slipstream_cluster::{Cluster, ClusterError, ErrorKind, Searcher};
 use slipstream_model::{Checkpoint, DocRef, IndexName, SeqNo, SeqRange, ShardId};
 
 /// A listing of them, in the order of their sequence numbers.
@@ -50,27 +50,29 @@ impl Listing {
     }
 
     /// Begins a listing on the primary, with all that was applied to be seen: of what lies above `after`, and not above `through` if that
-    /// is given. `None`: the shard has no primary.
+    /// is given.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Incomplete`] too where the shard has no primary.
     pub(crate) async fn of_all_applied(
         cluster: &Cluster,
         index: &IndexName,
         shard: ShardId,
         after: Checkpoint,
         through: Option<Checkpoint>,
-    ) -> Result<Option<Listing>, ClusterError> {
+    ) -> Result<Listing, ClusterError> {
         // First where the primary is: a copy that takes its place afterwards is refreshed with the others.
         let stats = cluster
             .seq_stats(std::slice::from_ref(index))
             .await?
             .remove(index);
         let Some(stats) = stats.and_then(|mut stats| stats.shards.remove(&shard)) else {
-            return Ok(None);
+            let reason = format!("[{index}][{shard}] has no primary on the target");
+            return Err(ClusterError::new(ErrorKind::Incomplete, cluster.url(), reason));
         };
         let range = SeqRange::new(after, through.unwrap_or(stats.max_seq_no).max(after));
         cluster.refresh(index).await?;
-        Listing::of(cluster, index, shard, &stats.node, range)
-            .await
-            .map(Some)
+        Listing::of(cluster, index, shard, &stats.node, range).await
     }
 
     /// The next part; `None` at the end. May be dropped and called again.

@@ -1,7 +1,7 @@
 //! Remembering documents before they are written, for several shards at a time.
 //!
-//! Each synced write to the store costs the same, whatever is in it, and threads of which each waits for the other's cost as
-//! much again. So shards that have few operations each remember them in one write ([`crate::together`]).
+//! Each write to the store costs about the same, whatever is in it, most where it has to be synced, and threads of which each waits for
+//! the other's cost as much again. So shards that have few operations each remember them in one write ([`crate::together`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +47,7 @@ impl Scribe {
         }
     }
 
-    /// Remembers the operations' documents, durably; where each was known before.
+    /// Remembers the operations' documents, as durably as [`ShardStore::remember_all`]; where each was known before.
     pub(super) async fn remember(
         &self,
         store: &ShardStore,

@@ -119,12 +119,9 @@ impl Session<'_> {
 async fn list(context: &ShardContext, unmapped: Unmapped) -> Result<Listing, End> {
     let (index, shard) = (&context.lane.index, context.key.shard);
     let (after, through) = (unmapped.after, Some(unmapped.through));
-    let listing = Listing::of_all_applied(&context.lane.bulks.cluster, index, shard, after, through).await;
-    listing.map_err(|error| passing(&error))?.ok_or_else(|| {
-        End::Passing(format!(
-            "the restored documents could not be listed: [{index}][{shard}] has no primary on the target"
-        ))
-    })
+    Listing::of_all_applied(&context.lane.bulks.cluster, index, shard, after, through)
+        .await
+        .map_err(|error| passing(&error))
 }
 
 /// The target can be asked again, by another session.

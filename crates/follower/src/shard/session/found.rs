@@ -29,23 +29,20 @@ use super::intake::target_still_there;
 use super::save;
 use crate::blocking;
 
-/// Takes in again what the map may have lost with the host's last life. Returns a sequence number that the target has given already.
-pub(super) async fn take_in_again(
+/// How far the shard has come, with all in the map that the host's last life may have taken from it.
+pub(super) async fn progress(
     context: &ShardContext,
     cancel: &CancellationToken,
-) -> Result<Checkpoint, End> {
+) -> Result<ShardProgress, End> {
     let store = context.store.clone();
     let mut progress = blocking(move || store.progress()).await?;
     let life = context.store.life();
-    let Some(unsynced) = progress.unsynced.clone() else {
-        return Ok(Checkpoint::NONE);
+    let in_another = |unsynced: &Unsynced| Some(&unsynced.life) != life;
+    let Some(unsynced) = progress.unsynced.clone().filter(in_another) else {
+        return Ok(progress);
     };
-    let above = unsynced.above;
-    if Some(&unsynced.life) == life {
-        return Ok(above);
-    }
     let begun = Instant::now();
-    let documents = take_in(context, &progress, above, cancel).await?;
+    let documents = take_in(context, &progress, unsynced.above, cancel).await?;
     progress.unsynced = life.map(|life| Unsynced {
         life: life.clone(),
         ..unsynced
@@ -53,9 +50,9 @@ pub(super) async fn take_in_again(
     save(&context.store, &progress).await?;
     tracing::info!(
         shard = %context.key, documents, took = ?begun.elapsed(),
-        "the host was started anew since: documents that the store had lost were found on the target"
+        "the host was started anew since: documents that the store may have lost were looked for on the target"
     );
-    Ok(above)
+    Ok(progress)
 }
 
 /// Returns how many documents the map did not have.
@@ -77,11 +74,7 @@ async fn take_in(
         .map_or(Checkpoint::NONE, |unmapped| unmapped.through);
     let after = above.max(restored);
     let listing = Listing::of_all_applied(cluster, index, shard, after, None);
-    let Some(mut listing) = until(cancel, listing).await?.map_err(|error| passing(&error))? else {
-        return Err(End::Passing(format!(
-            "[{index}][{shard}] has no primary on the target"
-        )));
-    };
+    let mut listing = until(cancel, listing).await?.map_err(|error| passing(&error))?;
     let scanned = progress
         .scan
         .as_ref()

@@ -101,10 +101,12 @@ pub(super) async fn run(context: &Arc<ShardContext>, route: &mut Route, cancel: 
         () = settle(&context.lane, &ids) => {}
         () = cancel.cancelled() => return End::Cancelled,
     }
-    let written = match found::take_in_again(context, cancel).await {
-        Ok(written) => written,
+    let progress = match found::progress(context, cancel).await {
+        Ok(progress) => progress,
         Err(end) => return end,
     };
+    let unsynced = progress.unsynced.as_ref();
+    let written = unsynced.map_or(Checkpoint::NONE, |unsynced| unsynced.above);
     for opaque_id in names {
         let lane = Lane::new(opaque_id, context.lane.clone(), written);
         let (sender, portions) = mpsc::channel(LANE_QUEUE);
@@ -112,7 +114,7 @@ pub(super) async fn run(context: &Arc<ShardContext>, route: &mut Route, cancel: 
         lanes.spawn(lane.run(portions, done.clone()));
     }
     drop(done);
-    let end = stream(context, route, cancel, senders, &mut applied).await;
+    let end = stream(context, progress, route, cancel, senders, &mut applied).await;
     // The senders are gone with the session. What is still queued is applied too: it is acknowledged and remembered.
     let drained = timeout(DRAIN, async {
         while applied.recv().await.is_some() {}
@@ -126,6 +128,7 @@ pub(super) async fn run(context: &Arc<ShardContext>, route: &mut Route, cancel: 
 
 async fn stream(
     context: &ShardContext,
+    progress: ShardProgress,
     route: &mut Route,
     cancel: &CancellationToken,
     lanes: Vec<mpsc::Sender<Portion>>,
@@ -134,7 +137,7 @@ async fn stream(
     let span = slipstream_trace::span!(parent: None, "open stream", shard = %context.key);
     std::mem::take(&mut route.origin).lead_to(&span);
     let opened = tokio::select! {
-        opened = Session::open(context, lanes, route).instrument(span) => opened,
+        opened = Session::open(context, progress, lanes, route).instrument(span) => opened,
         () = cancel.cancelled() => return End::Cancelled,
     };
     let (mut session, mut frames) = match opened {

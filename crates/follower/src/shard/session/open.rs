@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use slipstream_model::GlobalCheckpoint;
-use slipstream_store::Unsynced;
+use slipstream_store::{ShardProgress, Unsynced};
 use slipstream_wire::v1;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -15,7 +15,6 @@ use super::super::ledger::Ledger;
 use super::super::{End, Route, ShardContext};
 use super::{RECONSIDER, Session, save, send};
 use crate::apply::Portion;
-use crate::blocking;
 
 /// The answer to the opening takes a few requests on the leader cluster.
 const OPENING: Duration = Duration::from_mins(1);
@@ -23,11 +22,10 @@ const OPENING: Duration = Duration::from_mins(1);
 impl<'a> Session<'a> {
     pub(super) async fn open(
         context: &'a ShardContext,
+        mut progress: ShardProgress,
         lanes: Vec<mpsc::Sender<Portion>>,
         route: &mut Route,
     ) -> Result<(Self, Streaming<v1::LeaderFrame>), End> {
-        let store = context.store.clone();
-        let mut progress = blocking(move || store.progress()).await?;
         let link = context.leaders.link(&context.leader_alias)?;
         let connected = link.connect_for(&context.leader, route.avoid.as_deref()).await?;
         // Until it has opened the shard, the next try goes to another one if there is one.
