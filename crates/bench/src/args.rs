@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// Indices that an auto-follow rule finds at once, instead of the plan's own number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=900))]
     pub(crate) found: Option<u64>,
+    /// Let everything share all cores where a section would give each side half of them
+    #[arg(long)]
+    pub(crate) shared_cores: bool,
     /// Leader and target
     #[arg(long, value_name = "LEADER,TARGET", default_value = "opensearch-2.19.1,opensearch-2.19.1", value_parser = pair)]
     pub(crate) pair: (Release, Release),

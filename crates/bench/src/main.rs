@@ -7,6 +7,7 @@
 mod agents;
 mod args;
 mod copying;
+mod cores;
 mod documents;
 mod field;
 mod load;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use slipstream_testkit::servers::{Server, ServerConfig, SkipOrError};
 
 use crate::args::Args;
+use crate::cores::{Apart, Halves};
 use crate::documents::Length;
 use crate::load;
 use crate::output::aside;
@@ -24,6 +25,8 @@ pub(crate) struct World {
     pub(crate) target: Cluster,
     /// The agents' binary.
     pub(crate) binary: PathBuf,
+    /// Cores for each side; `None` where all is to share them.
+    halves: Option<Halves>,
     names: AtomicU32,
 }
 
@@ -89,6 +92,11 @@ impl World {
             leader,
             target,
             binary,
+            halves: if args.shared_cores {
+                None
+            } else {
+                Halves::of_this_machine()?
+            },
             names: AtomicU32::new(0),
         }))
     }
@@ -110,6 +118,21 @@ impl World {
         self.leader.rest.count(&index).await?;
         self.calm().await?;
         Ok((index, bytes))
+    }
+
+    /// Keeps processes to cores of their own, as if the two sides were on two hosts, if that is wanted and possible. What is on neither
+    /// side uses them all.
+    pub(crate) fn apart(&self, sides: [&[Process]; 2]) -> Result<Option<Apart>> {
+        let halves = self.halves.as_ref();
+        halves.map(|halves| halves.keep(sides)).transpose()
+    }
+
+    /// Who has which cores, for the report.
+    pub(crate) fn cores(&self, one: &str, other: &str) -> String {
+        match self.halves {
+            Some(_) => format!("{one} on one half of the cores, {other} on the other, as if on two hosts."),
+            None => "All processes share all cores.".to_owned(),
+        }
     }
 
     /// Waits until both clusters have nothing left to do.

@@ -22,7 +22,7 @@ use crate::index::{
     Command, IndexHandle, IndexTask, Sightings, TaskContext, Throttle, Transfers, check, describe,
 };
 use crate::leaders::{LeaderBook, LeaderError, LeaderLink};
-use crate::shard::{Repair, Scribe};
+use crate::shard::Repair;
 use crate::{FollowerConfig, lock};
 
 /// How long a request waits for its index task; the task goes on all the same.
@@ -58,7 +58,7 @@ impl Agent {
         let transfers = Transfers::new(cap(&switches, config.snapshot_bytes_per_s));
         let context = TaskContext {
             bulks: Arc::new(Bulks::new(cluster.clone(), store.follower_id())),
-            scribe: Arc::new(Scribe::new()),
+            scribe: Arc::default(),
             cluster,
             store,
             leaders: Arc::new(LeaderBook::new(tls, configured, registered)),
@@ -83,6 +83,8 @@ impl Agent {
         };
         let sightings = Arc::clone(&agent.context.sightings);
         agent.tasks.spawn(sightings.run(agent.context.shutdown.clone()));
+        let scribe = Arc::clone(&agent.context.scribe);
+        agent.tasks.spawn(scribe.run(agent.context.shutdown.clone()));
         if agent.context.snapshot_path.is_some() || agent.context.file_server.is_some() {
             let TaskContext {
                 throttle,

@@ -1,6 +1,6 @@
 //! What many shards have to be done, in one go while there is much of it.
 //!
-//! Some work costs a lot each time and little for each operation in it: a request to the target, a write to the store. With a
+//! Some work costs a lot each time and little for each operation in it: a request to the target, above all. With a
 //! hundred indices that are written to a little, nearly every operation comes alone. A parcel goes at once as long as a
 //! place is free, most often alone. Else it waits for a place, and whoever gets one carries all that waits: the busier it is, the more
 //! goes at once, and nothing waits for company that may not come.

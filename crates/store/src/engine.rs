@@ -8,7 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Options, ReadOptions, WriteBatch, WriteOptions};
 
 use crate::error::{Malformed, Result, StoreError};
-use crate::life::HostLife;
+use crate::keys;
+use crate::run::Run;
 use crate::tuning::{self, Family};
 
 /// How many shards can be written at a time without waiting for one another's reads.
@@ -21,13 +22,15 @@ const READ_AT_ONCE: usize = 512;
 pub(crate) struct Engine {
     db: DB,
     path: PathBuf,
-    life: Option<HostLife>,
+    run: Run,
+    syncs_all: bool,
     turns: [Mutex<()>; TURNS],
 }
 
 impl Engine {
-    /// Opens the database with `options`, and with every column family of ours, in a life of the host.
-    pub(crate) fn open(path: &Path, options: &Options, life: Option<HostLife>) -> Result<Engine> {
+    /// Opens the database with `options`, and with every column family of ours. `syncs_all`: a crash of the host would not be
+    /// noticed, so nothing may be lost in one.
+    pub(crate) fn open(path: &Path, options: &Options, syncs_all: bool) -> Result<Engine> {
         const ACTION: &str = "open its files";
         let ours = || Family::ALL.map(|f| f.name().to_owned()).into_iter();
         let db = match open_families(path, options, ours().collect()) {
@@ -40,7 +43,8 @@ impl Engine {
         Ok(Engine {
             db,
             path: path.to_path_buf(),
-            life,
+            run: Run::begin(),
+            syncs_all,
             turns: [const { Mutex::new(()) }; TURNS],
         })
     }
@@ -50,9 +54,9 @@ impl Engine {
         &self.path
     }
 
-    /// The life of the host, if the system tells it.
-    pub(crate) fn life(&self) -> Option<&HostLife> {
-        self.life.as_ref()
+    /// This use of the store.
+    pub(crate) fn run(&self) -> &Run {
+        &self.run
     }
 
     /// Waits until no other call reads and then writes what begins with `prefix`.
@@ -138,6 +142,24 @@ impl Engine {
             .map_err(|e| StoreError::engine(&self.path, action(), e))
     }
 
+    /// The last key that begins with `prefix`.
+    pub(crate) fn last_key(
+        &self,
+        family: Family,
+        prefix: &[u8],
+        action: impl Fn() -> String,
+    ) -> Result<Option<Vec<u8>>> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(prefix);
+        options.set_iterate_upper_bound(keys::end_of(prefix));
+        let mut at = self.db.raw_iterator_cf_opt(self.family(family)?, options);
+        at.seek_to_last();
+        let key = at.key().map(<[u8]>::to_vec);
+        at.status()
+            .map_err(|e| StoreError::engine(&self.path, action(), e))?;
+        Ok(key)
+    }
+
     /// Writes a batch, all of it or nothing, and returns once it would survive a power failure.
     pub(crate) fn write_synced(&self, batch: WriteBatch, action: impl Fn() -> String) -> Result<()> {
         let mut options = WriteOptions::default();
@@ -150,8 +172,10 @@ impl Engine {
     /// Writes a batch that a crash of the host may take back, all of it or nothing, and with it all that was written since. The next synced
     /// write ends that.
     pub(crate) fn write_unsynced(&self, batch: WriteBatch, action: impl Fn() -> String) -> Result<()> {
+        let mut options = WriteOptions::default();
+        options.set_sync(self.syncs_all);
         self.db
-            .write(batch)
+            .write_opt(batch, &options)
             .map_err(|e| StoreError::engine(&self.path, action(), e))
     }
 

@@ -17,6 +17,7 @@ mod error;
 mod keys;
 mod life;
 mod records;
+mod run;
 mod schema;
 mod shard;
 mod store;
@@ -25,6 +26,7 @@ mod value;
 
 pub use error::{Result, StoreError};
 pub use life::HostLife;
-pub use records::{AutoFollowRule, Definition, LeaderAlias, Scan, ShardProgress, Unmapped, Unsynced};
+pub use records::{AutoFollowRule, Definition, LeaderAlias, Scan, ShardProgress, Trail, Unmapped};
+pub use run::Run;
 pub use shard::{Remember, ShardStore};
 pub use store::Store;

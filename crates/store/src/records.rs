@@ -13,7 +13,7 @@ use slipstream_model::{
     PrimaryTerm, Reason,
 };
 
-use crate::life::HostLife;
+use crate::run::Run;
 
 /// A leader cluster under the name that replication requests use for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,19 +122,21 @@ pub struct ShardProgress {
     /// What the map lacks, if the shard began with the leader's files.
     #[serde(default)]
     pub unmapped: Option<Unmapped>,
-    /// What a crash of the host may have taken from the map.
-    #[serde(default)]
-    pub unsynced: Option<Unsynced>,
+    /// What the map may lack of what was written last.
+    #[serde(default, alias = "unsynced")]
+    pub trail: Option<Trail>,
 }
 
-/// Documents are remembered before they are written, but not synced ([`ShardStore::remember_all`](crate::ShardStore::remember_all)).
+/// The map follows the target a moment behind: documents are remembered while they are written.
 ///
-/// What this record was stored with was synced with it, and with that whatever had been remembered by then. So what a crash can have
-/// taken was written later, and has on the target sequence numbers above all that the target had answered before.
+/// With this record everything was stored that had been sent by then. So what the map may lack was sent later, and has on the target
+/// sequence numbers above all that the target had answered before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Unsynced {
-    /// The life of the host in which that is so. Another one may have lost them.
-    pub life: HostLife,
+pub struct Trail {
+    /// Whose writes the map follows. Where it is another run than the present one, that one may have ended before it had remembered all.
+    /// `None`: it had.
+    #[serde(default, alias = "life")]
+    pub run: Option<Run>,
     /// The target's own sequence number, not the leader's, that those documents lie above.
     pub above: Checkpoint,
 }
@@ -167,16 +169,16 @@ impl Default for ShardProgress {
             bootstrapped: false,
             reconciling: false,
             unmapped: None,
-            unsynced: None,
+            trail: None,
         }
     }
 }
 
-impl Unsynced {
-    /// Nothing has been remembered yet, or all of it synced; the target has not told any number.
-    pub fn from_the_beginning(life: &HostLife) -> Self {
-        Unsynced {
-            life: life.clone(),
+impl Default for Trail {
+    /// Nothing has been written yet, or the target has not told any number.
+    fn default() -> Self {
+        Trail {
+            run: None,
             above: Checkpoint::NONE,
         }
     }
@@ -198,6 +200,13 @@ mod tests {
             serde_json::from_str(r#"{"checkpoint":7,"bootstrapped":true,"colour":"blue"}"#).unwrap();
         assert_eq!(later.checkpoint.get(), Checkpoint::new(7));
         assert!(later.bootstrapped);
+        let older: ShardProgress =
+            serde_json::from_str(r#"{"unsynced":{"life":"a-boot-id","above":9}}"#).unwrap();
+        let trail = Trail {
+            run: Some(Run::new("a-boot-id")),
+            above: Checkpoint::new(9),
+        };
+        assert_eq!(older.trail, Some(trail));
     }
 
     #[test]

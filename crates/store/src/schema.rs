@@ -79,7 +79,7 @@ mod tests {
     use crate::tuning;
 
     fn engine(folder: &tempfile::TempDir) -> Engine {
-        Engine::open(folder.path(), &tuning::database(true), None).unwrap()
+        Engine::open(folder.path(), &tuning::database(true), false).unwrap()
     }
 
     fn schema(engine: &Engine, number: u32) {

@@ -1,12 +1,11 @@
 //! What is kept of one shard: how far it is durable, and the map of the documents that the follower holds.
 //!
 //! The map is kept in both directions, `seq → document` and `id → seq`, and the two always agree: a document is known at
-//! one sequence number. It is written ahead: a document is remembered before its bulk is sent, so the target never holds
-//! one that is not in the map, and forgotten only after its delete was applied. Nothing else takes one out of the map,
+//! one sequence number. Whoever writes remembers what it writes before, or a moment behind; what such a map may lack after a sudden end is
+//! told by [`ShardProgress::trail`]. A document is forgotten only after its delete was applied. Nothing else takes one out of the map,
 //! not even another document at the same sequence number, as there is after the leader's history was rewritten: what
 //! only the history before had is still on the target, and must be found there to be deleted.
 //!
-//! A crash of the host may take what was remembered last; [`ShardProgress::unsynced`] says where on the target that is.
 //! Where the target got documents otherwise, from the leader's files, the map need not hold them at once:
 //! [`ShardProgress::unmapped`] says which it lacks, and [`ShardStore::adopt`] takes them in.
 
@@ -17,9 +16,9 @@ use rocksdb::WriteBatch;
 use slipstream_model::{Buckets, DocRef, IndexName, SeqNo, SeqRange, ShardId, ShardKey};
 
 use crate::engine::Engine;
-use crate::error::{Malformed, Result};
-use crate::life::HostLife;
+use crate::error::{Malformed, Result, StoreError};
 use crate::records::ShardProgress;
+use crate::run::Run;
 use crate::store::{forget_all, from_json, to_json};
 use crate::tuning::Family;
 use crate::{keys, value};
@@ -78,9 +77,9 @@ impl ShardStore {
         }
     }
 
-    /// The life of the host that the store is used in. `None`: the system does not tell, and everything is synced.
-    pub fn life(&self) -> Option<&HostLife> {
-        self.engine.life()
+    /// The present use of the store.
+    pub fn run(&self) -> &Run {
+        self.engine.run()
     }
 
     /// How far the shard has come; the default if nothing was saved yet.
@@ -130,8 +129,8 @@ impl ShardStore {
     }
 
     /// Remembers documents of several shards, each of which may be there once: all of them or none. As
-    /// [`ShardStore::remember`], whose answer comes for each part, but not synced where another life of the host would be noticed: the
-    /// shard's [`ShardProgress::unsynced`] must have been saved before.
+    /// [`ShardStore::remember`], whose answer comes for each part, but not synced: each shard's [`ShardProgress::trail`] must have been saved
+    /// before, with the present run.
     pub fn remember_all(parts: &[Remember<'_>]) -> Result<Vec<Vec<Option<SeqNo>>>> {
         let Some(first) = parts.first() else {
             return Ok(Vec::new());
@@ -154,10 +153,7 @@ impl ShardStore {
             let shards: Vec<_> = parts.iter().map(|part| part.shard.shard.to_string()).collect();
             format!("remember documents of {}", shards.join(", "))
         };
-        match engine.life() {
-            Some(_) => engine.write_unsynced(batch, action)?,
-            None => engine.write_synced(batch, action)?,
-        }
+        engine.write_unsynced(batch, action)?;
         Ok(before)
     }
 
@@ -254,6 +250,15 @@ impl ShardStore {
         self.engine
             .write_unsynced(batch, || self.action("forget documents of"))?;
         Ok(forgotten)
+    }
+
+    /// The highest sequence number at which a document is known.
+    pub fn highest(&self) -> Result<Option<SeqNo>> {
+        let action = || self.action("looking for the last document of");
+        let last = self.engine.last_key(Family::Live, &self.prefix, action)?;
+        last.map(|key| self.split(&key).map(|(seq_no, _)| seq_no))
+            .transpose()
+            .map_err(|e| StoreError::corrupt(self.engine.path(), action(), e))
     }
 
     /// The sequence number at which a document is known.

@@ -52,16 +52,16 @@ impl Store {
         if last.is_some() && last != life {
             tuning::after_another_life(&mut options);
         }
-        let store = Store::open_claimed(path, claim, &options, life)?;
+        let store = Store::open_claimed(path, claim, &options, life.is_none())?;
         // Before anything is written that is not synced.
-        if let Some(life) = store.engine.life().filter(|life| last.as_ref() != Some(life)) {
-            life::note(path, life)?;
+        if let Some(life) = life.filter(|life| last.as_ref() != Some(life)) {
+            life::note(path, &life)?;
         }
         Ok(store)
     }
 
-    fn open_claimed(path: &Path, claim: Claim, options: &Options, life: Option<HostLife>) -> Result<Store> {
-        let engine = Engine::open(path, options, life)?;
+    fn open_claimed(path: &Path, claim: Claim, options: &Options, syncs_all: bool) -> Result<Store> {
+        let engine = Engine::open(path, options, syncs_all)?;
         match (schema::found(&engine)?, claim) {
             (Some(found), _) => schema::bring_up_to_date(&engine, found)?,
             (None, Claim::Creating) => initialise(&engine)?,
@@ -307,7 +307,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut options = tuning::database(true);
         options.enable_statistics();
-        let store = Store::open_claimed(folder.path(), Claim::Creating, &options, None).unwrap();
+        let store = Store::open_claimed(folder.path(), Claim::Creating, &options, true).unwrap();
         let shard = store.shard(&IndexName::from("i"), ShardId(0));
         let doc = DocRef {
             id: "a".to_owned(),
@@ -359,11 +359,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(claim::claim(folder.path()).unwrap(), Claim::Creating);
         // The creation got as far as RocksDB's own files.
-        drop(Engine::open(folder.path(), &tuning::database(true), None).unwrap());
+        drop(Engine::open(folder.path(), &tuning::database(true), false).unwrap());
         let id = Store::open(folder.path()).unwrap().follower_id().to_owned();
         assert_eq!(Store::open(folder.path()).unwrap().follower_id(), id);
 
-        let engine = Engine::open(folder.path(), &tuning::database(false), None).unwrap();
+        let engine = Engine::open(folder.path(), &tuning::database(false), false).unwrap();
         let mut batch = WriteBatch::default();
         batch.delete_cf(engine.family(Family::Meta).unwrap(), "schema");
         engine.write_synced(batch, String::new).unwrap();
@@ -378,7 +378,7 @@ mod tests {
     fn a_store_of_a_later_release_is_refused_even_with_families_unknown_here() {
         let folder = tempfile::tempdir().unwrap();
         drop(Store::open(folder.path()).unwrap());
-        let engine = Engine::open(folder.path(), &tuning::database(false), None).unwrap();
+        let engine = Engine::open(folder.path(), &tuning::database(false), false).unwrap();
         let mut batch = WriteBatch::default();
         schema::put(&engine, &mut batch, schema::KNOWN + 6).unwrap();
         engine.write_synced(batch, String::new).unwrap();

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use slipstream_model::{Checkpoint, DocRef, DurableCheckpoint, IndexName, SeqNo, ShardId};
-use slipstream_store::{HostLife, Remember, ShardProgress, ShardStore, Store, StoreError, Unsynced};
+use slipstream_store::{HostLife, Remember, Run, ShardProgress, ShardStore, Store, StoreError, Trail};
 use tempfile::TempDir;
 
 /// Documents remembered before the place is saved, and as many after it.
@@ -40,8 +40,8 @@ fn remember(shard: &ShardStore, seqs: std::ops::Range<u64>) {
 fn progress(name: &str) -> ShardProgress {
     ShardProgress {
         checkpoint: DurableCheckpoint::claim(Checkpoint::new(DOCUMENTS as i64 - 1)),
-        unsynced: Some(Unsynced {
-            life: HostLife::new(name),
+        trail: Some(Trail {
+            run: Some(Run::new(name)),
             above: Checkpoint::new(77),
         }),
         ..ShardProgress::default()
@@ -101,9 +101,9 @@ fn i2_a_crash_of_the_host_takes_the_end_of_what_was_not_synced() {
         let known = known(&shard);
         assert!(known >= DOCUMENTS, "{known} at {tenth}");
         assert_eq!(known == DOCUMENTS * 2, tenth == 10, "{known} at {tenth}");
-        // The session sees that it was another life, and what may be gone.
+        // The session sees that it was another run, and what may be gone.
         assert_eq!(shard.progress().unwrap(), progress("one"));
-        assert_eq!(shard.life(), Some(&HostLife::new("two")));
+        assert_ne!(shard.run(), &Run::new("one"));
     }
     drop(shard);
 }
@@ -142,7 +142,6 @@ fn where_the_system_does_not_tell_its_life_none_is_noted() {
     let shard = Store::open_in(folder.path(), None)
         .unwrap()
         .shard(&IndexName::from("i"), ShardId(0));
-    assert_eq!(shard.life(), None);
     remember(&shard, 0..10);
     drop(shard);
     // As from a release that noted no life: nothing is forgiven.

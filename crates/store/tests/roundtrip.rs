@@ -11,8 +11,8 @@ use slipstream_model::{
     SeqNo, SeqRange, ShardId,
 };
 use slipstream_store::{
-    Definition, HostLife, LeaderAlias, Remember, Scan, ShardProgress, ShardStore, Store, StoreError,
-    Unmapped, Unsynced,
+    Definition, LeaderAlias, Remember, Run, Scan, ShardProgress, ShardStore, Store, StoreError, Trail,
+    Unmapped,
 };
 
 fn doc(id: &str, routing: Option<&str>) -> DocRef {
@@ -59,8 +59,8 @@ fn progress(checkpoint: i64) -> ShardProgress {
             after: Checkpoint::NONE,
             through: Checkpoint::new(9),
         }),
-        unsynced: Some(Unsynced {
-            life: HostLife::new("one"),
+        trail: Some(Trail {
+            run: Some(Run::new("one")),
             above: Checkpoint::new(11),
         }),
     }
@@ -96,6 +96,23 @@ fn remember(shard: &ShardStore, docs: &[(u64, &str)]) -> Vec<Option<SeqNo>> {
     shard
         .remember(&docs.iter().map(|(seq, doc)| (*seq, doc)).collect::<Vec<_>>())
         .unwrap()
+}
+
+#[test]
+fn the_highest_sequence_number_is_that_of_the_shard_and_of_what_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let shard = |index: &str, number| store.shard(&IndexName::from(index), ShardId(number));
+    let (before, one, after) = (shard("i", 0), shard("i", 1), shard("j", 0));
+    assert_eq!(one.highest().unwrap(), None);
+    remember(&before, &[(50, "x")]);
+    remember(&after, &[(60, "x")]);
+    assert_eq!(one.highest().unwrap(), None);
+    remember(&one, &[(3, "a"), (900, "\u{10FFFF}"), (7, "b")]);
+    assert_eq!(one.highest().unwrap(), Some(SeqNo::new(900)));
+    one.forget(&[(SeqNo::new(900), "\u{10FFFF}".to_owned())]).unwrap();
+    assert_eq!(one.highest().unwrap(), Some(SeqNo::new(7)));
+    assert_eq!(before.highest().unwrap(), Some(SeqNo::new(50)));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::documents;
 use crate::load;
 use crate::output::aside;
 use crate::plan::Plan;
+use crate::process::Process;
 use crate::report::{Goal, Measured, Row, Unit};
 use crate::spread::Spread;
 use crate::world::World;
@@ -22,6 +23,9 @@ const GOAL: f64 = 0.95;
 pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     let (source, _) = world.filled(plan.memory_docs, 1).await?;
     let agents = Agents::start(world, Setup::with_files()).await?;
+    let leaders_host = [world.leader.jvm()?, agents.leader.process(), Process::own()];
+    let elsewhere = [world.target.jvm()?, agents.follower.process()];
+    let _apart = world.apart([&leaders_host, &elsewhere])?;
     let [mut ratios, mut alone, mut beside, mut costs]: [Spread; 4] = Default::default();
     let mut bootstraps = 0;
     for sample in 0..=plan.beside_samples {
@@ -51,10 +55,14 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         title: "Bootstrap with files: the leader's indexing beside it".to_owned(),
         how: format!(
             "{} documents go into a new index of the leader as fast as it takes them, with nothing else going on, and while an index of {} documents \
-             bootstraps with files, again and again ({bootstraps} times in all). The agents, the target's restores and the sender share the leader's cores here. What \
-             would be left of the rate if the leader and its agent had these cores for themselves is told by their own processor time for the \
-             same documents, alone and beside.",
-            plan.bootstrap_docs, plan.memory_docs
+             bootstraps with files, again and again ({bootstraps} times in all). {} What the leader and its agent use of their cores for the same documents, alone and beside, is \
+             told, too.",
+            plan.bootstrap_docs,
+            plan.memory_docs,
+            world.cores(
+                "The leader's JVM with the agent beside it and the sender",
+                "the target's JVM and the follower agent"
+            ),
         ),
         rows: vec![
             Row::new(

@@ -46,8 +46,9 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
              default of 512 MB would hold as much). *Flushed* is a second follower, as far behind, that resumes after a \
              `_flush` has dropped all of it. Processor time is for a million operations, kept; *busy* is what all four processes \
              have used, in shares of a core: where that is all there are, each second of the agents is taken from the target, and the \
-             target's own time, loaded and replicated, tells what would be left of the ratio with cores for both. {}.",
+             target's own time, loaded and replicated, tells what would be left of the ratio with cores for both. {} {}.",
             plan.catch_up_docs,
+            world.cores("The target's JVM", "both agents, the leader's JVM and the loader"),
             notes.join(". ")
         ),
         rows,
@@ -80,6 +81,13 @@ impl Case {
             ..Setup::default()
         };
         let agents = Agents::start(world, setup).await?;
+        let elsewhere = [
+            world.leader.jvm()?,
+            agents.leader.process(),
+            agents.follower.process(),
+            Process::own(),
+        ];
+        let _apart = world.apart([&elsewhere, &[world.target.jvm()?]])?;
         // Finding the best shape warms the target up.
         let load = Load::best(&world.target.rest, docs, shards, plan.shapes).await?;
         let mut case = Case {

@@ -11,6 +11,7 @@ use crate::agents::{Agents, Reader, Setup, reached};
 use crate::documents::{self, Bodies};
 use crate::output::aside;
 use crate::plan::Plan;
+use crate::process::Process;
 use crate::report::{Goal, Measured, Row, Unit};
 use crate::rest::{Rest, until};
 use crate::spread::Spread;
@@ -43,6 +44,9 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         ..Setup::default()
     };
     let agents = Agents::start(world, setup).await?;
+    let leaders_host = [world.leader.jvm()?, agents.leader.process()];
+    let elsewhere = [world.target.jvm()?, agents.follower.process(), Process::own()];
+    let _apart = world.apart([&leaders_host, &elsewhere])?;
     let bodies: Vec<Vec<u8>> = Bodies::new(plan.tail_load_docs, BATCH).collect();
     let mut costs: [Spread; 3] = Default::default();
     let (mut ratios, mut shared) = (Spread::default(), Spread::default());
@@ -70,11 +74,15 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         how: format!(
             "Processor time of the leader's JVM for 100,000 indexed documents: {} of them each time, {} a second in bulks \
              of {BATCH}, into a new index of one shard that does not refresh, so that no merge drowns the difference; with \
-             a replica, until that is equal. The target's JVM and the agents share cores and caches with the leader's, \
+             a replica, until that is equal. {} Whatever runs beside the leader takes caches and memory from it, \
              which costs it time that it would not lose on a host of its own. So there is a third measurement: no \
              replica, but the same documents go straight into the target at the same time.",
             plan.tail_load_docs,
             u64::from(RATE) * BATCH,
+            world.cores(
+                "The leader's JVM with the agent beside it",
+                "the target's JVM, the follower agent and the sender"
+            ),
         ),
         rows: vec![
             Row::new(

@@ -71,7 +71,9 @@ impl Listing {
             return Err(ClusterError::new(ErrorKind::Incomplete, cluster.url(), reason));
         };
         let range = SeqRange::new(after, through.unwrap_or(stats.max_seq_no).max(after));
-        cluster.refresh(index).await?;
+        if !range.is_empty() {
+            cluster.refresh(index).await?;
+        }
         Listing::of(cluster, index, shard, &stats.node, range).await
     }
 

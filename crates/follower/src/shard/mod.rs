@@ -1,7 +1,7 @@
 //! One shard: from the leader's stream to durable checkpoints.
 //!
 //! [`session`] speaks with the leader and decides; [`ledger`] knows what is on its way; [`deletes`] finds what is gone;
-//! [`scribe`] remembers documents, [`listing`] finds those that the target has and the map lacks; the lanes of [`crate::apply`] write. A session that ends for a passing reason is followed by another from the stored
+//! [`scribe`] has the map follow what is written, [`listing`] finds those that the target has and the map lacks; the lanes of [`crate::apply`] write. A session that ends for a passing reason is followed by another from the stored
 //! place; what cannot pass ends the shard, and with it the index, with a [`ShardFailure`].
 
 mod deletes;
@@ -219,7 +219,7 @@ pub(crate) fn reconcile(store: &ShardStore, history: Option<HistoryUuid>) -> Res
         history,
         reconciling: true,
         unmapped: before.unmapped,
-        unsynced: before.unsynced,
+        trail: before.trail,
         ..ShardProgress::default()
     })
 }
@@ -227,7 +227,7 @@ pub(crate) fn reconcile(store: &ShardStore, history: Option<HistoryUuid>) -> Res
 #[cfg(test)]
 mod tests {
     use slipstream_model::{Checkpoint, DurableCheckpoint, ShardId};
-    use slipstream_store::{HostLife, Store, Unmapped, Unsynced};
+    use slipstream_store::{Run, Store, Trail, Unmapped};
 
     use super::*;
 
@@ -242,8 +242,8 @@ mod tests {
                 after: Checkpoint::new(3),
                 through: Checkpoint::new(7),
             }),
-            unsynced: Some(Unsynced {
-                life: HostLife::new("one"),
+            trail: Some(Trail {
+                run: Some(Run::new("one")),
                 above: Checkpoint::new(20),
             }),
             ..ShardProgress::default()
@@ -252,8 +252,8 @@ mod tests {
         reconcile(&store, Some("h".into())).unwrap();
         let after = store.progress().unwrap();
         assert_eq!(
-            (after.checkpoint, after.unmapped, after.unsynced),
-            (DurableCheckpoint::NONE, before.unmapped, before.unsynced)
+            (after.checkpoint, after.unmapped, after.trail),
+            (DurableCheckpoint::NONE, before.unmapped, before.trail)
         );
         assert!(after.reconciling);
     }

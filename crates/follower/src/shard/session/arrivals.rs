@@ -1,7 +1,7 @@
 //! Frames as they arrive, and batches that have come already taken with the one before them.
 //!
-//! Remembering a batch durably takes a sync. One by one, many small batches would queue for theirs, each waiting for all before
-//! it; taken together they share one. A lone batch waits for nobody.
+//! Each batch is noted, handed out and counted by itself, which costs much the same whatever is in it; small ones that are there
+//! already are taken as one. A lone batch waits for nobody.
 
 use futures::{FutureExt, Stream, StreamExt};
 use slipstream_wire::v1;

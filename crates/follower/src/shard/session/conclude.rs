@@ -3,7 +3,7 @@
 //! leader's seal.
 
 use slipstream_model::event;
-use slipstream_model::{Buckets, Census, CensusVerdict, Checkpoint};
+use slipstream_model::{Census, CensusVerdict, Checkpoint};
 use slipstream_wire::v1;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -24,11 +24,10 @@ impl Session<'_> {
     ) -> Result<(), End> {
         let highest = Checkpoint::new(census.highest);
         self.fill(applied, cancel).await?;
-        if self.buckets.is_none() {
-            let store = self.context.store.clone();
-            self.buckets = Some(blocking(move || store.count_buckets()).await?);
-        }
-        let known = self.buckets.as_ref().map_or(0, Buckets::total);
+        let known = match &self.buckets {
+            Some(buckets) => buckets.total(),
+            None => self.count().await?.total(),
+        };
         match (Census { live: census.live }).judge(known) {
             CensusVerdict::Equal => self.send(v1::follower_frame::Frame::Settle(v1::Settle {})).await,
             CensusVerdict::Gone(missing) => {

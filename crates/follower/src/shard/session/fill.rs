@@ -44,6 +44,7 @@ impl Session<'_> {
         };
         let begun = Instant::now();
         self.run_dry(applied, cancel).await?;
+        self.settle().await?;
         let _turn = until(cancel, context.budget.listing()).await?;
         target_still_there(context, cancel).await?;
         tracing::info!(
@@ -79,9 +80,7 @@ impl Session<'_> {
         let held = until(cancel, listing.held())
             .await?
             .map_err(|error| passing(&error))?;
-        let store = context.store.clone();
-        let buckets = blocking(move || store.count_buckets()).await?;
-        let foreign = held.saturating_sub(buckets.total());
+        let foreign = held.saturating_sub(self.count().await?.total());
         if foreign > 0 && !self.progress.reconciling {
             return Err(self
                 .read_again(
@@ -90,7 +89,6 @@ impl Session<'_> {
                 )
                 .await);
         }
-        self.buckets = Some(buckets);
         self.progress.unmapped = None;
         save(&context.store, &self.progress).await?;
         context.status.moving();

@@ -1,24 +1,25 @@
-//! What a crash of the host took from the map is found again, on the target.
+//! What the end of this agent took from the map is found again, on the target.
 //!
-//! Documents are remembered before they are written, but not synced: that would cost each operation as much again as the target's own
-//! sync. Nothing is lost when this agent dies. When its host does, the map may lack the documents that were remembered last, and where the leader
-//! is read by windows, one of these that is deleted on the leader before it comes again would stay on the target for good. So a session that
-//! finds the host in another life than its shard was left in first looks for them:
+//! The map follows what is written a moment behind ([`super::super::scribe`]). When the agent dies, or its host does, it may lack the documents
+//! that were written last, and where the leader is read by windows, one of these that is deleted on the leader before it comes again
+//! would stay on the target for good. So a session that finds the mark of an earlier run first looks for them:
 //!
-//! - **Where**: whatever the last stored place was stored with, was synced with it. What came later was written later, so it has on the
+//! - **Where**: with its place a shard's whole map was stored, and synced. What came later was sent later, so it has on the
 //!   target higher sequence numbers than any that the target had given by then; that number is stored with the place
-//!   ([`Unsynced`]). That is about a second's writes, however large the shard.
-//! - **Nothing is under way meanwhile**: what earlier lives had sent has ended (`settle`), and this session has sent nothing.
+//!   ([`Trail`]). That is about a second's writes, however large the shard.
+//! - **Nothing is under way meanwhile**: what earlier runs had sent has ended (`settle`), and this session has sent nothing.
 //! - **At which sequence number of the leader's**: the target does not know. If the leader still has the document, its operation lies above
 //!   the stored place and comes again, so the number right behind that place is low enough for it to replace. If not, the
 //!   document is one that the leader does not have there, and the next census finds it: documents that share
 //!   a number are all looked up (`deletes.rs`).
 //! - **What the map knows stays where it is**: an operation that was lost for it comes again, or the document is found gone.
 //! - **What was restored** and is not in the map yet (`fill.rs`) lies below anything written, and is left to that.
+//! - **Order** (I3): an operation that comes again may be older than one that the map has lost. The target refuses it, its conflict is won
+//!   (`conflict.rs`), and the newer one comes right behind it.
 
 use slipstream_cluster::ClusterError;
 use slipstream_model::Checkpoint;
-use slipstream_store::{ShardProgress, Unsynced};
+use slipstream_store::{ShardProgress, Trail};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,28 +30,26 @@ use super::intake::target_still_there;
 use super::save;
 use crate::blocking;
 
-/// How far the shard has come, with all in the map that the host's last life may have taken from it.
+/// How far the shard has come, with all in the map that an earlier run may not have remembered.
 pub(super) async fn progress(
     context: &ShardContext,
     cancel: &CancellationToken,
 ) -> Result<ShardProgress, End> {
+    // Of an earlier session in this run.
+    context.scribe.settle(&context.key).await?;
     let store = context.store.clone();
     let mut progress = blocking(move || store.progress()).await?;
-    let life = context.store.life();
-    let in_another = |unsynced: &Unsynced| Some(&unsynced.life) != life;
-    let Some(unsynced) = progress.unsynced.clone().filter(in_another) else {
+    let another = |trail: &Trail| trail.run.as_ref().is_some_and(|run| run != context.store.run());
+    let Some(trail) = progress.trail.clone().filter(another) else {
         return Ok(progress);
     };
     let begun = Instant::now();
-    let documents = take_in(context, &progress, unsynced.above, cancel).await?;
-    progress.unsynced = life.map(|life| Unsynced {
-        life: life.clone(),
-        ..unsynced
-    });
+    let documents = take_in(context, &progress, trail.above, cancel).await?;
+    progress.trail = Some(Trail { run: None, ..trail });
     save(&context.store, &progress).await?;
     tracing::info!(
         shard = %context.key, documents, took = ?begun.elapsed(),
-        "the host was started anew since: documents that the store may have lost were looked for on the target"
+        "the agent did not end in order: documents that it may not have remembered were looked for on the target"
     );
     Ok(progress)
 }
@@ -98,7 +97,7 @@ async fn take_in(
 /// The target can be asked again, by another session.
 fn passing(error: &ClusterError) -> End {
     End::Passing(format!(
-        "what the store may have lost with the host could not be looked for on the target: {}",
+        "documents that this agent may not have remembered could not be looked for on the target: {}",
         crate::chain(error)
     ))
 }

@@ -1,9 +1,8 @@
 //! Batches on their way in: checked, their metadata applied, their documents remembered, handed to the lanes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use slipstream_model::{Change, Op, SeqNo};
+use slipstream_model::{Change, Op};
 use slipstream_wire::{decode_batch, v1};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -54,14 +53,9 @@ impl Session<'_> {
         }
         self.context.status.received(ops.len() as u64, bytes);
         self.metadata(versions, cancel).await?;
-        // Neither needs the other, and each waits for something else.
-        let (there, remembered) = {
-            let ops = self.with_routing(ops);
-            let there = target_still_there(self.context, cancel);
-            tokio::join!(there, remember(self.context, self.progress.reconciling, ops))
-        };
-        there?;
-        let ops = self.account_for(remembered?);
+        target_still_there(self.context, cancel).await?;
+        let ops = self.with_routing(ops);
+        let ops = self.remember(ops).await?;
         self.dispatch(ops.into_iter().map(Write::Op).collect(), bytes, applied, cancel)
             .await
             .map(drop)
@@ -92,21 +86,6 @@ impl Session<'_> {
             }
         }
         ops
-    }
-
-    /// Keeps the counts of known documents in step with what was remembered.
-    pub(super) fn account_for(&mut self, remembered: Remembered) -> Vec<Op> {
-        if self.progress.reconciling {
-            self.buckets = None;
-        } else if let Some(buckets) = &mut self.buckets {
-            for (before, now) in remembered.moved {
-                if let Some(before) = before {
-                    buckets.remove(before);
-                }
-                buckets.add(now);
-            }
-        }
-        remembered.ops
     }
 
     /// Hands writes to the lanes, and gives the number under which the ledger has them, if there are any. While a lane is
@@ -185,41 +164,6 @@ pub(super) async fn target_still_there(
         result = context.metadata.still_there(&context.status) => result.map_err(End::Final),
         () = cancel.cancelled() => Err(End::Cancelled),
     }
-}
-
-/// Operations whose documents are in the map now.
-pub(super) struct Remembered {
-    /// Without those that were overtaken.
-    ops: Vec<Op>,
-    /// Where each document was known before, and where it is now.
-    moved: Vec<(Option<SeqNo>, SeqNo)>,
-}
-
-/// Remembers documents before they are written, and drops operations that are older than what was already sent for
-/// their document: a reader that started again, on a copy that lags, may show an earlier state (I3).
-pub(super) async fn remember(
-    context: &ShardContext,
-    reconciling: bool,
-    mut ops: Vec<Op>,
-) -> Result<Remembered, End> {
-    ops.retain(|op| op.change != Change::Noop);
-    let ops = Arc::new(ops);
-    let before = context
-        .scribe
-        .remember(&context.store, &ops, !reconciling)
-        .await?;
-    let mut ops = Arc::unwrap_or_clone(ops);
-    let mut moved = Vec::with_capacity(ops.len());
-    let mut before = before.into_iter();
-    ops.retain(|op| {
-        let before = before.next().flatten();
-        let overtaken = !reconciling && before.is_some_and(|before| before > op.seq_no);
-        if !overtaken {
-            moved.push((before, op.seq_no));
-        }
-        !overtaken
-    });
-    Ok(Remembered { ops, moved })
 }
 
 async fn lane_error(applied: &mut mpsc::Receiver<Applied>) -> End {

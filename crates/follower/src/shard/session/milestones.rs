@@ -10,12 +10,12 @@ use super::super::End;
 use super::super::ledger::Milestone;
 use super::{SAVE_WITHIN, Session, save};
 use crate::apply::AppliedPortion;
-use crate::{blocking, metrics};
+use crate::metrics;
 
 impl Session<'_> {
     pub(super) async fn portion_applied(&mut self, portion: AppliedPortion) -> Result<(), End> {
-        if let Some(unsynced) = &mut self.progress.unsynced {
-            unsynced.above = unsynced.above.max(portion.written);
+        if let Some(trail) = &mut self.progress.trail {
+            trail.above = trail.above.max(portion.written);
         }
         let Some(done) = self.ledger.portion_applied(portion.batch) else {
             return Ok(());
@@ -24,14 +24,7 @@ impl Session<'_> {
         metrics::applied("index", done.indexed);
         if !done.forget.is_empty() {
             metrics::applied("delete", done.forget.len() as u64);
-            let store = self.context.store.clone();
-            // A document that came back meanwhile stays remembered.
-            let forgotten = blocking(move || store.forget(&done.forget)).await?;
-            if let Some(buckets) = &mut self.buckets {
-                for seq_no in forgotten {
-                    buckets.remove(seq_no);
-                }
-            }
+            self.forget(done.forget).await?;
         }
         self.account.applied(done.bytes);
         self.reach().await?;
@@ -67,6 +60,8 @@ impl Session<'_> {
         if self.unsaved.take().is_none() {
             return Ok(());
         }
+        // What is not remembered by now must have been sent after what the place says of the target.
+        self.settle().await?;
         save(&self.context.store, &self.progress).await?;
         let checkpoint = self.progress.checkpoint.get();
         if checkpoint > self.acknowledged {

@@ -1,7 +1,7 @@
 //! One stream of one shard, from opening to end.
 //!
-//! For each batch, in this order: check it; bring the target's metadata up to what it needs (I7); remember its documents,
-//! so that whatever reaches the target can be found again (write-ahead; [`found`] has why that needs no sync); hand it to the lanes. A milestone is
+//! For each batch, in this order: check it; bring the target's metadata up to what it needs (I7); note its documents,
+//! so that whatever reaches the target can be found again ([`remembering`], [`found`]); hand it to the lanes. A milestone is
 //! stored when everything before it is applied. Deletes go the other way round: the bulk first, then the map.
 //!
 //! However a session ends, its lanes finish the bulks that they have begun before the next session starts.
@@ -13,6 +13,7 @@ mod found;
 mod intake;
 mod milestones;
 mod open;
+mod remembering;
 mod repair;
 
 pub(crate) use repair::{Repair, Repaired};
@@ -75,6 +76,8 @@ struct Session<'a> {
     lanes: Vec<mpsc::Sender<Portion>>,
     ledger: Ledger,
     account: Account,
+    /// The highest sequence number that the map knows or this session has had.
+    highest: Option<SeqNo>,
     /// Counts of known documents, once a census needed them.
     buckets: Option<Buckets>,
     /// Where the first copy ends.
@@ -105,8 +108,8 @@ pub(super) async fn run(context: &Arc<ShardContext>, route: &mut Route, cancel: 
         Ok(progress) => progress,
         Err(end) => return end,
     };
-    let unsynced = progress.unsynced.as_ref();
-    let written = unsynced.map_or(Checkpoint::NONE, |unsynced| unsynced.above);
+    let trail = progress.trail.as_ref();
+    let written = trail.map_or(Checkpoint::NONE, |trail| trail.above);
     for opaque_id in names {
         let lane = Lane::new(opaque_id, context.lane.clone(), written);
         let (sender, portions) = mpsc::channel(LANE_QUEUE);
@@ -122,6 +125,12 @@ pub(super) async fn run(context: &Arc<ShardContext>, route: &mut Route, cancel: 
     });
     if drained.await.is_err() {
         tracing::warn!(shard = %context.key, "the target did not finish in time, bulks are left to end by themselves");
+        return end;
+    }
+    if matches!(end, End::Cancelled)
+        && let Err(error) = remembering::unmark(context).await
+    {
+        return error.into();
     }
     end
 }
@@ -260,6 +269,9 @@ impl Session<'_> {
     /// Another agent may do better than one that reads by windows.
     fn served_by(&mut self, reader: &str) {
         self.reconsider = (reader == WINDOW).then(|| Instant::now() + self.reconsider_every);
+        if reader != WINDOW {
+            self.without_counts();
+        }
     }
 
     /// Moves on to another agent if that one stands beside a copy of the shard, as after a relocation.

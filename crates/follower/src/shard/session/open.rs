@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use slipstream_model::GlobalCheckpoint;
-use slipstream_store::{ShardProgress, Unsynced};
+use slipstream_store::ShardProgress;
 use slipstream_wire::v1;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -15,6 +15,7 @@ use super::super::ledger::Ledger;
 use super::super::{End, Route, ShardContext};
 use super::{RECONSIDER, Session, save, send};
 use crate::apply::Portion;
+use crate::blocking;
 
 /// The answer to the opening takes a few requests on the leader cluster.
 const OPENING: Duration = Duration::from_mins(1);
@@ -74,13 +75,12 @@ impl<'a> Session<'a> {
 
         route.avoid = None;
         let global = GlobalCheckpoint::new(opened.global_checkpoint);
-        let life = context.store.life().filter(|_| progress.unsynced.is_none());
-        if progress.history.is_none() || life.is_some() {
-            let history = || opened.history_uuid.as_str().into();
-            progress.history.get_or_insert_with(history);
-            progress.unsynced = life.map(Unsynced::from_the_beginning).or(progress.unsynced);
+        if progress.history.is_none() {
+            progress.history = Some(opened.history_uuid.as_str().into());
             save(&context.store, &progress).await?;
         }
+        let store = context.store.clone();
+        let highest = blocking(move || store.highest()).await?;
         let mut session = Session {
             context,
             agent: connected.agent,
@@ -93,6 +93,7 @@ impl<'a> Session<'a> {
             lanes,
             ledger: Ledger::default(),
             account: context.budget.account(),
+            highest,
             buckets: None,
             bootstrap_through: global.0,
             search: None,

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::End;
 use super::Session;
-use super::intake::{remember, target_still_there};
+use super::intake::target_still_there;
 use crate::apply::{Applied, Write};
 use crate::{blocking, metrics};
 
@@ -72,8 +72,7 @@ impl Session<'_> {
         }
         self.metadata(repair.metadata, cancel).await?;
         target_still_there(self.context, cancel).await?;
-        let remembered = remember(self.context, false, repair.ops).await?;
-        let ops = self.account_for(remembered);
+        let ops = self.remember(repair.ops).await?;
         let foreign = self.unknown(repair.foreign).await?;
         let counts = Repaired {
             written: ops.len() as u64,
@@ -102,6 +101,7 @@ impl Session<'_> {
 
     /// Those of the documents that the leader never had, as far as the map knows.
     async fn unknown(&self, docs: Vec<DocRef>) -> Result<Vec<DocRef>, End> {
+        self.settle().await?;
         let store = self.context.store.clone();
         let unknown = blocking(move || {
             let ids: Vec<&str> = docs.iter().map(|doc| doc.id.as_str()).collect();
