@@ -184,6 +184,14 @@ impl Agents {
         synced.await.with_context(|| self.leader.log_tail())
     }
 
+    /// Holds the leader's files that come, of all indices together, to so many MB a second.
+    pub(crate) async fn cap(&self, megabytes: Option<u32>) -> Result<()> {
+        const CAP: &str = "plugins.replication.follower.index.recovery.max_bytes_per_sec";
+        let value = megabytes.map(|megabytes| format!("{megabytes}mb"));
+        let body = json!({ "persistent": { CAP: value } });
+        self.gateway.put("/_cluster/settings", &body).await.map(drop)
+    }
+
     /// What the agents say of each shard of a replicated index.
     pub(crate) async fn shards(&self, follower_index: &str) -> Result<Vec<Value>> {
         let mut status = self

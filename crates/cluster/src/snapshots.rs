@@ -323,12 +323,24 @@ impl Cluster {
         self.ok(&call.body(body, "application/json")).await.map(drop)
     }
 
-    /// The size of an index's primaries, in bytes.
-    pub async fn primary_bytes(&self, index: &IndexName) -> Result<u64> {
-        let path = format!("/{}/_stats/store", self.segment(index)?);
-        let answer: Value = self.json(&Call::get(path, "")).await?;
-        let size = &answer["_all"]["primaries"]["store"]["size_in_bytes"];
-        Ok(size.as_u64().unwrap_or(0))
+    /// The size of each index's primaries, in bytes, as far as the cluster tells it.
+    pub async fn primary_bytes(&self, indices: &[IndexName]) -> Result<BTreeMap<IndexName, u64>> {
+        const FIELDS: &str = "ignore_unavailable=true&filter_path=indices.*.primaries.store.size_in_bytes";
+        let mut bytes = BTreeMap::new();
+        for portion in self.portions(indices)? {
+            let call = Call::get(format!("/{portion}/_stats/store"), FIELDS);
+            let mut answer: Value = self.json(&call).await?;
+            let Value::Object(found) = answer["indices"].take() else {
+                continue;
+            };
+            bytes.extend(found.into_iter().filter_map(|(name, index)| {
+                let size = index["primaries"]["store"]["size_in_bytes"].as_u64()?;
+                Some((IndexName::new(name), size))
+            }));
+        }
+        // An alias would bring in indices that nobody asked for.
+        bytes.retain(|name, _| indices.contains(name));
+        Ok(bytes)
     }
 
     /// A removal; what is not there is removed.

@@ -19,44 +19,66 @@ use crate::world::World;
 /// What should be left of the rate.
 const GOAL: f64 = 0.95;
 
-/// Measures both in turn.
+/// The cap of the one that has a cap, in MB a second.
+const CAP: u32 = 10;
+
+/// What goes on beside the writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    Nothing,
+    /// Bootstraps, one after the other.
+    Bootstraps,
+    /// The same under a cap.
+    Capped,
+}
+
+const ALL: [Beside; 3] = [Beside::Nothing, Beside::Bootstraps, Beside::Capped];
+
+/// Measures all in turn.
 pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     let (source, _) = world.filled(plan.memory_docs, 1).await?;
     let agents = Agents::start(world, Setup::with_files()).await?;
     let leaders_host = [world.leader.jvm()?, agents.leader.process(), Process::own()];
     let elsewhere = [world.target.jvm()?, agents.follower.process()];
     let _apart = world.apart([&leaders_host, &elsewhere])?;
-    let [mut ratios, mut alone, mut beside, mut costs]: [Spread; 4] = Default::default();
+    let [mut ratios, mut capped, mut costs]: [Spread; 3] = Default::default();
+    let mut rates: [Spread; 3] = Default::default();
     let mut bootstraps = 0;
     for sample in 0..=plan.beside_samples {
-        let (mut rates, mut cost) = ([0.0; 2], [0.0; 2]);
-        for step in 0..2 {
-            let with = (sample + step) % 2 == 1;
+        let (mut rate, mut cost) = ([0.0; 3], [0.0; 3]);
+        for step in 0..ALL.len() {
+            let part = (sample + step) % ALL.len();
             let before = on_the_leaders_side(world, &agents)?;
-            let (rate, begun) = rate(world, plan, with.then_some((&agents, &source))).await?;
-            let used = on_the_leaders_side(world, &agents)?.saturating_sub(before);
-            (rates[usize::from(with)], cost[usize::from(with)]) = (rate, used.as_secs_f64());
+            let begun;
+            (rate[part], begun) = measured(world, plan, &agents, &source, ALL[part]).await?;
+            cost[part] = on_the_leaders_side(world, &agents)?
+                .saturating_sub(before)
+                .as_secs_f64();
             bootstraps += begun;
         }
-        let [without, with] = rates;
+        let [alone, beside, under_cap] = rate;
         aside(&format!(
-            "         {without:.0}/s alone, {with:.0}/s beside bootstraps"
+            "         {alone:.0}/s alone, {beside:.0}/s beside bootstraps, {under_cap:.0}/s under a cap"
         ));
         // The first warms up.
         if sample > 0 {
-            ratios.add(with / without);
+            ratios.add(beside / alone);
+            capped.add(under_cap / alone);
             costs.add(cost[0] / cost[1]);
-            alone.add(without);
-            beside.add(with);
+            rates
+                .iter_mut()
+                .zip(rate)
+                .for_each(|(spread, rate)| spread.add(rate));
         }
     }
     world.leader.rest.delete_index(&source).await?;
+    let [alone, beside, under_cap] = rates;
     Ok(Measured {
         title: "Bootstrap with files: the leader's indexing beside it".to_owned(),
         how: format!(
             "{} documents go into a new index of the leader as fast as it takes them, with nothing else going on, and while an index of {} documents \
-             bootstraps with files, again and again ({bootstraps} times in all). {} What the leader and its agent use of their cores for the same documents, alone and beside, is \
-             told, too.",
+             bootstraps with files, again and again ({bootstraps} times in all), as fast as it goes and under a cap of {CAP} MB a second. {} What \
+             the leader and its agent use of their cores for the same documents, alone and beside, is told, too.",
             plan.bootstrap_docs,
             plan.memory_docs,
             world.cores(
@@ -71,13 +93,20 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
                 ratios,
             )
             .goal(Goal::AtLeast(GOAL)),
+            Row::new(format!("The same under a cap of {CAP} MB/s"), Unit::Ratio, capped)
+                .goal(Goal::AtLeast(GOAL)),
             Row::new(
-                "The same by processor time of the leader and its agent",
+                "The same without a cap, by processor time of the leader and its agent",
                 Unit::Ratio,
                 costs,
             ),
             Row::new("alone, documents", Unit::PerSecond, alone),
             Row::new("beside bootstraps, documents", Unit::PerSecond, beside),
+            Row::new(
+                "beside bootstraps under a cap, documents",
+                Unit::PerSecond,
+                under_cap,
+            ),
         ],
     })
 }
@@ -88,27 +117,38 @@ fn on_the_leaders_side(world: &World, agents: &Agents) -> Result<Duration> {
 }
 
 /// Documents a second, and how many bootstraps went on meanwhile.
-async fn rate(world: &World, plan: &Plan, beside: Option<(&Agents, &String)>) -> Result<(f64, u64)> {
+async fn measured(
+    world: &World,
+    plan: &Plan,
+    agents: &Agents,
+    source: &str,
+    beside: Beside,
+) -> Result<(f64, u64)> {
     let leader = &world.leader.rest;
     let index = world.name("written");
     leader.put(&format!("/{index}"), &documents::index(1)).await?;
+    if beside == Beside::Capped {
+        agents.cap(Some(CAP)).await?;
+    }
     world.calm().await?;
     let written = AtomicBool::new(false);
     let writing = async {
         let begun = Instant::now();
         load::write(leader, &index, plan.bootstrap_docs).await?;
+        let time = begun.elapsed();
         written.store(true, Ordering::Relaxed);
-        anyhow::Ok(plan.bootstrap_docs as f64 / begun.elapsed().as_secs_f64())
+        if beside == Beside::Capped {
+            agents.cap(None).await?;
+        }
+        anyhow::Ok(plan.bootstrap_docs as f64 / time.as_secs_f64())
     };
     let bootstrapping = async {
         let mut begun = 0;
-        if let Some((agents, source)) = beside {
-            while !written.load(Ordering::Relaxed) {
-                let copy = world.name("beside");
-                begun += 1;
-                agents.follow(&copy, source).await?;
-                agents.leave(&world.target.rest, &copy).await?;
-            }
+        while beside != Beside::Nothing && !written.load(Ordering::Relaxed) {
+            let copy = world.name("beside");
+            begun += 1;
+            agents.follow(&copy, source).await?;
+            agents.leave(&world.target.rest, &copy).await?;
         }
         anyhow::Ok(begun)
     };

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Value, json};
 
 use crate::agents::{Agents, Setup};
 use crate::copying;
@@ -16,8 +15,8 @@ use crate::world::World;
 
 /// The share of a plain copy's speed.
 const GOAL: f64 = 0.7;
-/// The cap on what may come, which holds the files back until the snapshot is whole.
-const CAP: &str = "plugins.replication.follower.index.recovery.max_bytes_per_sec";
+/// Holds the files back until the snapshot is whole, in MB a second.
+const CAP: u32 = 1;
 
 /// Measures both in turn.
 pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
@@ -82,11 +81,7 @@ struct Missing {
 async fn transfer(world: &World, agents: &Agents, source: &str) -> Result<(Missing, f64)> {
     let copy = world.name("transferred");
     let gateway = agents.gateway();
-    let cap = async |value: Value| {
-        let body = json!({ "persistent": { CAP: value } });
-        gateway.put("/_cluster/settings", &body).await
-    };
-    cap(json!("1mb")).await?;
+    agents.cap(Some(CAP)).await?;
     let mut begun = None;
     let following = agents.follow(&copy, source);
     let watching = async {
@@ -105,7 +100,7 @@ async fn transfer(world: &World, agents: &Agents, source: &str) -> Result<(Missi
                         bytes: number("bytes_total")? - number("bytes_received")?,
                     };
                     begun = Some((missing, Instant::now()));
-                    cap(Value::Null).await?;
+                    agents.cap(None).await?;
                     Ok(None)
                 }
                 (Some("snapshot" | "transfer"), _) | (None, None) => Ok(None),

@@ -156,7 +156,7 @@ async fn begin(
     asked: &[(IndexName, IndexUuid)],
 ) -> Result<Vec<IndexName>, TakeError> {
     let cluster = agent.watch.cluster();
-    let (begun, mut wanted) = (Instant::now(), asked.to_vec());
+    let (begun, mut wanted) = (Instant::now(), fitting(agent, repository, group, asked).await?);
     loop {
         // Read anew each time: what is acknowledged by then need not be sent again.
         let found = survey_all(agent, &wanted).await?;
@@ -181,6 +181,48 @@ async fn begin(
         }
         sleep(pause(begun)).await;
     }
+}
+
+/// Those members for whose files there is room in the folder beside those before them; tells the others. Files that a snapshot before
+/// has left there are counted once more, so near its end the folder may take less than it could.
+async fn fitting(
+    agent: &Agent,
+    repository: &Repository,
+    group: &Group,
+    asked: &[(IndexName, IndexUuid)],
+) -> Result<Vec<(IndexName, IndexUuid)>, TakeError> {
+    let names: Vec<IndexName> = asked.iter().map(|(index, _)| index.clone()).collect();
+    let sizes = agent.watch.cluster().primary_bytes(&names).await?;
+    let free = repository.free().unwrap_or(u64::MAX);
+    Ok(within(free, group, asked, &sizes))
+}
+
+fn within(
+    free: u64,
+    group: &Group,
+    asked: &[(IndexName, IndexUuid)],
+    sizes: &BTreeMap<IndexName, u64>,
+) -> Vec<(IndexName, IndexUuid)> {
+    let (mut left, mut fit) = (free, asked.to_vec());
+    fit.retain(|(index, _)| {
+        let needed = sizes.get(index).copied().unwrap_or_default();
+        let Some(rest) = left.checked_sub(needed) else {
+            group.surveyed(index, Err(no_room(needed, left)));
+            return false;
+        };
+        left = rest;
+        true
+    });
+    fit
+}
+
+/// Why an index is not in a snapshot that has room for so many bytes.
+pub(super) fn no_room(needed: u64, left: u64) -> String {
+    format!(
+        "the index has {} MiB, and in the leader agent's folder for snapshots {} MiB are free",
+        needed >> 20,
+        left >> 20
+    )
 }
 
 fn passes(error: &ClusterError) -> bool {
@@ -252,4 +294,36 @@ async fn listed<T: Send + 'static>(
     let repository = Arc::clone(repository);
     let found = tokio::task::spawn_blocking(move || look(&repository)).await;
     Ok(found.map_err(|error| TakeError::Broken(error.to_string()))??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_index_takes_of_the_folder_is_not_there_for_the_next() {
+        let group = Arc::new(Group::new("s".to_owned(), "one".to_owned()));
+        let sizes = [("a", 60), ("b", 50), ("c", 40), ("d", 1)].map(|(name, mib)| (name.into(), mib << 20));
+        let asked: Vec<_> = sizes
+            .each_ref()
+            .map(|(name, _)| (IndexName::clone(name), "u".into()))
+            .into();
+        let _members: Vec<_> = asked
+            .iter()
+            .map(|(index, uuid)| group.join("one", index, uuid))
+            .collect();
+        let fit = within(100 << 20, &group, &asked, &sizes.into());
+        assert_eq!(fit, [asked[0].clone(), asked[2].clone()]);
+        let Some(Stage::Failed(why)) = group.view(&"b".into()).map(|view| view.stage) else {
+            panic!("it is told");
+        };
+        assert!(
+            why.contains("has 50 MiB") && why.contains("40 MiB are free"),
+            "{why}"
+        );
+        assert!(matches!(
+            group.view(&"a".into()).map(|view| view.stage),
+            Some(Stage::Asked)
+        ));
+    }
 }

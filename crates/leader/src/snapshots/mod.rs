@@ -147,11 +147,7 @@ impl SnapshotsService {
             return Some("the leader agent has no folder for snapshots (snapshot_path)".to_owned());
         };
         let free = repository.free().filter(|free| *free < bytes)?;
-        Some(format!(
-            "the index has {} MiB, and in the leader agent's folder for snapshots {} MiB are free",
-            bytes >> 20,
-            free >> 20
-        ))
+        Some(making::no_room(bytes, free))
     }
 }
 
@@ -164,8 +160,14 @@ impl v1::snapshots_server::Snapshots for SnapshotsService {
         let caller = Caller::of(&request)?;
         let request = request.into_inner();
         let index = self.index(&caller, request.index, &request.index_uuid).await?;
-        let bytes = self.0.watch.cluster().primary_bytes(&index).await;
-        let bytes = bytes.map_err(|error| cause::of_cluster(&error))?;
+        let sizes = self
+            .0
+            .watch
+            .cluster()
+            .primary_bytes(std::slice::from_ref(&index))
+            .await;
+        let sizes = sizes.map_err(|error| cause::of_cluster(&error))?;
+        let bytes = sizes.get(&index).copied().unwrap_or_default();
         Ok(Response::new(v1::SurveyReply {
             unavailable: self.unavailable(bytes).unwrap_or_default(),
             bytes,

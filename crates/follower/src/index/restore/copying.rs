@@ -172,7 +172,7 @@ impl Restoring<'_> {
                 }
             };
             progress.wait_for(None);
-            self.files.expect(&name, &wanted).await?;
+            self.files.expect(&name, &wanted, &share.room).await?;
             let total: u64 = wanted.values().map(|want| want.length).sum();
             progress.at(self.files.bytes(&wanted), self.files.count(&wanted));
             if snapshot.is_some() {

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::folder::{self, blocking, place, unwritable};
 use super::pace::Share;
+use super::room::Claim;
 use super::{Progress, RestoreError};
 use crate::leaders::Connected;
 use crate::{lock, metrics};
@@ -103,6 +104,7 @@ impl Files {
         &self,
         snapshot: &str,
         wanted: &BTreeMap<String, Wanted>,
+        room: &Claim,
     ) -> Result<(), RestoreError> {
         if std::mem::replace(&mut *lock(&self.snapshot), snapshot.to_owned()) != snapshot {
             for have in lock(&self.have).values_mut() {
@@ -132,10 +134,8 @@ impl Files {
         let about =
             rustix::fs::statvfs(&self.folder).map_err(|error| unwritable(&self.folder, error.into()))?;
         let free = about.f_bavail.saturating_mul(about.f_frsize);
-        if free < needed {
-            return Err(RestoreError::Full { needed, free });
-        }
-        Ok(())
+        let full = |others| RestoreError::Full { needed, free, others };
+        room.claim(needed, free).map_err(full)
     }
 
     /// Fetches a part of what is missing of a file.
@@ -199,6 +199,7 @@ impl Files {
             have.crc32 = chunk::joined(have.crc32, crc32, length);
             lock(&self.have).insert(path.to_owned(), have);
             progress.received(length);
+            source.share.room.came(length);
             metrics::fetched(length, wire);
             told = told.or(file_crc32);
         }
@@ -295,6 +296,7 @@ impl Have {
 
 #[cfg(test)]
 mod tests {
+    use super::super::room::Room;
     use super::*;
 
     #[tokio::test]
@@ -314,14 +316,17 @@ mod tests {
             ("indices/a/0/__x".to_owned(), wanted(9)),
             ("index-8".to_owned(), wanted(3)),
         ]);
-        files.expect("one", &all).await.unwrap();
+        let room = Room::default();
+        let claim = room.claim();
+        files.expect("one", &all, &claim).await.unwrap();
         assert_eq!((files.bytes(&all), files.count(&all)), (5, 0));
         files.leave_only(&all).await.unwrap();
         assert!(at("indices/a/0/__x").exists() && !at("index-7").exists());
         let huge = BTreeMap::from([("index-9".to_owned(), wanted(1 << 60))]);
         assert!(matches!(
-            files.expect("one", &huge).await,
-            Err(RestoreError::Full { .. })
+            files.expect("one", &huge, &room.claim()).await,
+            // Four bytes of the one and three of the other are still to come.
+            Err(RestoreError::Full { others: 7, .. })
         ));
         files.remove().await.unwrap();
         files.remove().await.unwrap();

@@ -20,6 +20,7 @@ mod folder;
 mod known;
 mod pace;
 mod progress;
+mod room;
 mod serve;
 mod throttle;
 mod way;
@@ -109,13 +110,16 @@ pub(super) enum RestoreError {
     Path(String),
     /// The folder is too small.
     #[error(
-        "the snapshot has {needed} bytes, and there are {free} free in the folder of this agent's snapshots"
+        "{needed} bytes of the snapshot are still to come, and {free} are free in the folder of this agent's snapshots, of which other indices \
+         wait for {others}"
     )]
     Full {
-        /// What the files take.
+        /// What the files still take.
         needed: u64,
         /// What is free.
         free: u64,
+        /// What of it is promised to others.
+        others: u64,
     },
     /// The target does not do what it takes.
     #[error("the target cluster does not restore the snapshot")]

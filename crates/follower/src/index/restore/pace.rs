@@ -1,5 +1,5 @@
-//! The link and the target, shared by all indices that begin with files: how many parts of files are on their way at once, how fast,
-//! and how many indices are restored at once.
+//! The link, the folder and the target, shared by all indices that begin with files: how many parts of files are on their way at once, how
+//! fast, how much room they are promised, and how many indices are restored at once.
 //!
 //! Fair between indices, whatever their sizes: a file comes in parts, each part waits for its turn, and of each index one asks at
 //! a time. So a small index waits for a part of a large one and never for the whole. The parts are small under a cap, so
@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::room::{Claim, Room};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -35,6 +36,7 @@ struct Inner {
     cap: watch::Sender<u64>,
     /// When the next part may be asked for.
     free_at: Mutex<Instant>,
+    room: Room,
 }
 
 /// An index's share of them.
@@ -43,6 +45,8 @@ pub(super) struct Share {
     transfers: Transfers,
     /// One part of the index asks at a time.
     asking: Mutex<()>,
+    /// Its part of the folder.
+    pub(super) room: Claim,
 }
 
 /// The leave to fetch so many bytes.
@@ -61,6 +65,7 @@ impl Transfers {
             restores: Arc::new(Semaphore::new(RESTORES)),
             cap: watch::Sender::new(cap),
             free_at: Mutex::new(Instant::now()),
+            room: Room::default(),
         }))
     }
 
@@ -76,6 +81,7 @@ impl Transfers {
         Share {
             transfers: self.clone(),
             asking: Mutex::default(),
+            room: self.0.room.claim(),
         }
     }
 
