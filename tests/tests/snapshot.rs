@@ -87,7 +87,9 @@ async fn shards_that_move() {
 #[tokio::test(flavor = "multi_thread")]
 async fn opensearch_2_19_to_opensearch_3_6() {
     let leader = (Release::OpenSearch2_19_1, ServerConfig::named("leader"));
-    let Some(mut world) = World::configured(leader, served::reader("target")).await else {
+    let authority = served::Authority::new();
+    let target = served::reader("target", &authority);
+    let Some(mut world) = World::configured(leader, target).await else {
         return;
     };
     under_writes(
@@ -98,6 +100,7 @@ async fn opensearch_2_19_to_opensearch_3_6() {
     .await;
     served::a_url_that_the_target_does_not_allow(&mut world).await;
     served::what_the_target_reads_from_the_agent(&mut world, 1006).await;
+    served::what_the_target_reads_over_tls(&mut world, &authority).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

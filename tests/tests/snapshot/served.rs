@@ -2,14 +2,33 @@
 
 use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::servers::{Release, ServerConfig};
-use slipstream_tests::agents::{LONG, free_port};
+use slipstream_tests::agents::{LONG, certs, free_port};
+use tempfile::TempDir;
 
 use super::world::{World, copy, doctor};
 
-/// A target that may read from this host.
-pub(crate) fn reader(name: &str) -> (Release, ServerConfig) {
-    let config =
-        ServerConfig::named(name).with("repositories.url.allowed_urls", "[\"http://127.0.0.1:*/*\"]");
+/// Whoever signs what an agent shows to its target.
+pub(crate) struct Authority(TempDir);
+
+impl Authority {
+    pub(crate) fn new() -> Authority {
+        let folder = tempfile::tempdir().expect("a folder");
+        certs(&["init", &folder.path().display().to_string()]);
+        let authority = Authority(folder);
+        certs(&["issue", &authority.path(""), "files", "--san", "127.0.0.1"]);
+        authority
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).display().to_string()
+    }
+}
+
+/// A target that may read from this host, and believes in an authority.
+pub(crate) fn reader(name: &str, authority: &Authority) -> (Release, ServerConfig) {
+    let urls = "[\"http://127.0.0.1:*/*\", \"https://127.0.0.1:*/*\"]";
+    let config = ServerConfig::named(name).with("repositories.url.allowed_urls", urls);
+    let config = config.trusting(&authority.0.path().join("ca.pem"));
     (Release::OpenSearch3_6_0, config)
 }
 
@@ -88,6 +107,35 @@ pub(crate) async fn what_the_target_reads_from_the_agent(world: &mut World, seed
         }
     })
     .await;
+}
+
+/// The target's JVMs fetch over TLS what they may, from an agent in whose certificate they believe. One in whose they do not is told of.
+pub(crate) async fn what_the_target_reads_over_tls(world: &mut World, authority: &Authority) {
+    let port = serves_over_tls(world, authority).await;
+    world.fill("sealed", 5_000).await;
+    let words = format!(
+        "files: a snapshot of the leader's, served to the target's nodes at https://127.0.0.1:{port}"
+    );
+    world.begins("sealed", &words).await;
+    world.nothing_is_left().await;
+
+    serves_over_tls(world, &Authority::new()).await;
+    world.fill("doubted", 500).await;
+    world.begins("doubted", "documents: files were tried, ").await;
+    let begun = world.agents.details(&copy("doubted")).await["begun_with"].to_string();
+    assert!(begun.contains("PKIX path building failed"), "{begun}");
+    world.nothing_is_left().await;
+}
+
+async fn serves_over_tls(world: &mut World, authority: &Authority) -> u16 {
+    let port = free_port();
+    let (cert, key) = (authority.path("files.pem"), authority.path("files.key"));
+    let sections = format!(
+        "[snapshots]\nspool = \"spool\"\naddress = \"127.0.0.1:{port}\"\nurl = \"https://127.0.0.1:{port}\"\n\
+         cert_file = {cert:?}\nkey_file = {key:?}\n"
+    );
+    world.configure("/var/empty", &sections).await;
+    port
 }
 
 /// An operator decides, whatever the size.

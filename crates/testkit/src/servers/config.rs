@@ -1,5 +1,7 @@
 //! How a server is started.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 
 use super::Server;
@@ -31,6 +33,8 @@ pub struct ServerConfig {
     /// Users of a secured Elasticsearch beside the administrator, with his password and a role of their own each. (These releases lack
     /// a module that the engine keeps users in; files do without.)
     pub users: Vec<(String, Value)>,
+    /// An authority in whose certificates the server believes when it fetches something, in a PEM file.
+    pub trusted_ca: Option<PathBuf>,
 }
 
 impl Default for ServerConfig {
@@ -47,6 +51,7 @@ impl Default for ServerConfig {
             repo_mb: None,
             secured: false,
             users: Vec::new(),
+            trusted_ca: None,
         }
     }
 }
@@ -64,6 +69,13 @@ impl ServerConfig {
     #[must_use]
     pub fn with(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Has the server believe in certificates of this authority when it fetches something.
+    #[must_use]
+    pub fn trusting(mut self, ca: &Path) -> Self {
+        self.trusted_ca = Some(ca.to_owned());
         self
     }
 

@@ -87,6 +87,10 @@ impl Instance {
         } else {
             None
         };
+        let trust = config.trusted_ca.as_deref();
+        let trust = trust
+            .map(|ca| java.trusting(ca, &folder.path().join("config")))
+            .transpose()?;
         let file = match release.engine() {
             Engine::OpenSearch => folder.path().join("config/opensearch.yml"),
             Engine::Elasticsearch => folder.path().join("config/elasticsearch.yml"),
@@ -108,6 +112,7 @@ impl Instance {
             folder: folder.path().to_owned(),
             installed,
             settings,
+            trust,
         };
         Ok(Self {
             launch,

@@ -1,6 +1,7 @@
 //! Finds the Java installation that runs a release: the newest whose feature release lies in the release's range.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use super::{error::SkipOrError, release::Release};
 
@@ -11,6 +12,50 @@ pub(crate) struct Java {
     pub(crate) home: PathBuf,
     /// Its feature release, such as 17.
     pub(crate) feature: u32,
+}
+
+impl Java {
+    /// Makes a file in `folder` by which a JVM believes in certificates of an authority, and no other; the options that name it.
+    pub(crate) fn trusting(&self, ca: &Path, folder: &Path) -> Result<Vec<String>, SkipOrError> {
+        const PROGRAM: &str = "keytool";
+        const PASSWORD: &str = "changeit";
+        let purpose = "have a server trust an authority";
+        let store = folder.join("trust.p12");
+        let arguments = [
+            "-importcert",
+            "-noprompt",
+            "-alias",
+            "ca",
+            "-storetype",
+            "PKCS12",
+            "-storepass",
+            PASSWORD,
+        ];
+        let mut command = Command::new(self.home.join("bin").join(PROGRAM));
+        command
+            .args(arguments)
+            .arg("-file")
+            .arg(ca)
+            .arg("-keystore")
+            .arg(&store);
+        let made = command.output().map_err(|source| SkipOrError::Program {
+            program: PROGRAM,
+            purpose,
+            source,
+        })?;
+        if !made.status.success() {
+            return Err(SkipOrError::Provision {
+                program: PROGRAM,
+                purpose: purpose.to_owned(),
+                output: String::from_utf8_lossy(&made.stdout).into_owned(),
+            });
+        }
+        Ok(vec![
+            format!("-Djavax.net.ssl.trustStore={}", store.display()),
+            "-Djavax.net.ssl.trustStoreType=PKCS12".to_owned(),
+            format!("-Djavax.net.ssl.trustStorePassword={PASSWORD}"),
+        ])
+    }
 }
 
 /// The newest installation that runs `release`.

@@ -29,6 +29,8 @@ pub(crate) struct Launch {
     pub(crate) fast_start: bool,
     /// Settings as YAML.
     pub(crate) settings: Vec<(String, String)>,
+    /// Options by which its JVM believes in another authority's certificates.
+    pub(crate) trust: Option<Vec<String>>,
     /// The server's own folder: `config`, `data`, `logs`, `repo`, `tmp`, and what it prints in `output.log`.
     pub(crate) folder: PathBuf,
 }
@@ -137,6 +139,7 @@ impl Launch {
             options.push("-XX:+UseG1GC".to_owned());
             options.push(format!("-Xms{}m", self.heap_mb));
         }
+        options.extend(self.trust.iter().flatten().cloned());
         if self.java.feature < 23 {
             options.push("-Djava.locale.providers=SPI,COMPAT".to_owned());
         } else {
