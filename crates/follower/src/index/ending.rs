@@ -59,6 +59,7 @@ impl IndexTask {
             }
         }
         let (store, index) = (self.context.store.clone(), name.clone());
+        self.context.scribe.forget(&index).await;
         crate::blocking(move || store.remove_index(&index)).await?;
         metrics::state(&name, None);
         tracing::info!(event = event::INDEX_STOPPED, index = %name, "stopped");

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use slipstream_model::{DocRef, SeqNo, ShardKey};
+use slipstream_model::{DocRef, IndexName, SeqNo, ShardKey};
 use slipstream_store::{Remember, ShardStore, StoreError};
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -40,6 +40,8 @@ pub(crate) struct Scribe {
 struct Notes {
     shards: HashMap<ShardKey, ShardNotes>,
     count: usize,
+    /// The scribe was told of what there is.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -96,6 +98,13 @@ impl Scribe {
         self.write(Some(shard)).await
     }
 
+    /// Drops what is left of an index that is not followed any more: notes that could not be written.
+    pub(crate) async fn forget(&self, index: &IndexName) {
+        // What is being written now is written before the index is removed.
+        let _turn = self.writing.lock().await;
+        lock(&self.notes).drop_index(index);
+    }
+
     async fn note(&self, count: usize, note: impl FnOnce(&mut Notes)) -> Result<(), StoreError> {
         if lock(&self.notes).count + count > MOST {
             self.write(None).await?;
@@ -104,7 +113,7 @@ impl Scribe {
             let mut notes = lock(&self.notes);
             note(&mut notes);
             notes.count += count;
-            notes.count == count
+            !std::mem::replace(&mut notes.told, true)
         };
         if first {
             self.noted.notify_one();
@@ -145,11 +154,25 @@ impl Notes {
 
     fn take(&mut self, only: Option<&ShardKey>) -> HashMap<ShardKey, ShardNotes> {
         let taken = match only {
-            None => std::mem::take(&mut self.shards),
+            None => {
+                self.told = false;
+                std::mem::take(&mut self.shards)
+            }
             Some(shard) => self.shards.remove_entry(shard).into_iter().collect(),
         };
         self.count -= taken.values().map(ShardNotes::count).sum::<usize>();
         taken
+    }
+
+    fn drop_index(&mut self, index: &IndexName) {
+        let Notes { shards, count, .. } = self;
+        shards.retain(|shard, notes| {
+            let stays = shard.index != *index;
+            if !stays {
+                *count -= notes.count();
+            }
+            stays
+        });
     }
 
     /// Puts notes back that were taken, before what was noted since.
@@ -316,6 +339,37 @@ mod tests {
         let notes = lock(&ground.scribe.notes).take(Some(&key));
         let seqs: Vec<_> = notes[&key].written.iter().map(|(seq, _)| seq.get()).collect();
         assert_eq!(seqs, [0, 1, 2, 3]);
+        assert_eq!(lock(&ground.scribe.notes).count, 0);
+    }
+
+    /// A write that failed leaves notes behind, and so what is noted next must be written all the same.
+    #[tokio::test(start_paused = true)]
+    async fn notes_that_were_put_back_do_not_keep_the_next_from_being_written() {
+        let ground = Ground::new();
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(Arc::clone(&ground.scribe).run(shutdown.clone()));
+        ground.written("a", 0..2).await;
+        let taken = lock(&ground.scribe.notes).take(None);
+        sleep(PAUSE * 2).await;
+        lock(&ground.scribe.notes).put_back(taken);
+        ground.written("b", 0..1).await;
+        while (ground.known("a"), ground.known("b")) != (2, 1) {
+            sleep(PAUSE).await;
+        }
+        shutdown.cancel();
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn of_an_index_that_is_not_followed_any_more_nothing_is_written() {
+        let ground = Ground::new();
+        ground.written("gone", 0..5).await;
+        ground.written("goes-on", 0..3).await;
+        ground.scribe.forget(&"gone".into()).await;
+        for index in ["gone", "goes-on"] {
+            ground.scribe.settle(&ground.shard(index).0).await.unwrap();
+        }
+        assert_eq!((ground.known("gone"), ground.known("goes-on")), (0, 3));
         assert_eq!(lock(&ground.scribe.notes).count, 0);
     }
 
