@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use slipstream_cluster::{Cluster, ClusterError, ErrorKind};
+use slipstream_cluster::{Cluster, ClusterError, ErrorKind, IndexState};
 use slipstream_model::routing::ShardRouting;
 use slipstream_model::settings::{Settings, difference, while_following};
 use slipstream_model::{IndexName, IndexUuid, event};
@@ -161,6 +161,26 @@ impl MetadataSync {
         }
     }
 
+    /// Makes sure that the follower index can be searched, where that is needed before anything else.
+    pub(crate) async fn opened(&self) -> Result<(), ClusterError> {
+        // While settings are put, it may be closed for a moment.
+        let _applied = self.applied.lock().await;
+        match self.cluster.index_state(&self.follower_index).await? {
+            Some(state) if state.uuid == self.follower_index_uuid => self.open_again(&state).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the follower index if it is closed: a setting that takes a closed index was being put when an earlier life of the agent
+    /// ended.
+    async fn open_again(&self, state: &IndexState) -> Result<(), ClusterError> {
+        if state.open {
+            return Ok(());
+        }
+        tracing::warn!(index = %self.follower_index, "the follower index is closed, opening it");
+        self.cluster.open_index(&self.follower_index).await
+    }
+
     async fn apply(&self, applied: &mut Applied) -> Result<(), Stop> {
         let leader = self
             .leaders
@@ -188,14 +208,9 @@ impl MetadataSync {
             .filter(|target| target.state.uuid == self.follower_index_uuid)
             .ok_or_else(|| Stop::Final(self.follower_is_gone()))?;
 
-        if !target.state.open {
-            // A setting that takes a closed index was being put when an earlier life of the agent ended.
-            tracing::warn!(index = %self.follower_index, "the follower index is closed, opening it");
-            self.cluster
-                .open_index(&self.follower_index)
-                .await
-                .map_err(|e| self.target(&e))?;
-        }
+        self.open_again(&target.state)
+            .await
+            .map_err(|e| self.target(&e))?;
         lock(&self.warnings).clear();
         let mut settings = None;
         if !same_json(leader.mapping.get(), target.mapping.get()) {

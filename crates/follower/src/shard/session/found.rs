@@ -68,6 +68,8 @@ async fn take_in(
     );
     let _turn = until(cancel, context.budget.listing()).await?;
     target_still_there(context, cancel).await?;
+    let opened = until(cancel, context.metadata.opened()).await?;
+    opened.map_err(|error| passing(&error))?;
     let restored = progress
         .unmapped
         .map_or(Checkpoint::NONE, |unmapped| unmapped.through);
