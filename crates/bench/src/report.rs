@@ -151,7 +151,7 @@ impl Report {
             text,
             "Read the ratios, not the absolute numbers, and neither as a promise for other machines:\n\n\
              - Both clusters, both agents and this program ran on one machine at a time: {}, {}. Two JVMs of one node each \
-             share its cores with everything else, there is no network between them, and the disk is mostly the page \
+             share its cores with everything else unless a section says otherwise, there is no network between them, and the disk is mostly the page \
              cache. With machines of their own, both sides of a ratio gain, not necessarily alike.\n\
              - {} → {}, {} MiB of heap each, no replicas, security off on the clusters; between the agents \
              mutual TLS as always.\n\
