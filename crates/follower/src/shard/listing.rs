@@ -71,9 +71,7 @@ impl Listing {
             return Err(ClusterError::new(ErrorKind::Incomplete, cluster.url(), reason));
         };
         let range = SeqRange::new(after, through.unwrap_or(stats.max_seq_no).max(after));
-        if !range.is_empty() {
-            cluster.refresh(index).await?;
-        }
+        cluster.refresh(index).await?;
         Listing::of(cluster, index, shard, &stats.node, range).await
     }
 
@@ -98,5 +96,58 @@ impl Listing {
     /// How many documents the copy shows in all, whoever wrote them.
     pub(crate) async fn held(&self) -> Result<u64, ClusterError> {
         self.cluster.count(&self.searcher).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+    use serde_json::{Map, json};
+    use slipstream_cluster::{BulkItem, ClusterConfig};
+    use slipstream_model::{Change, Op, PrimaryTerm, Version};
+    use slipstream_sandbox::{Flavor, Sandbox, SandboxConfig};
+
+    use super::*;
+
+    /// A listing may be gone on with at its very end, and what it says of the index then is compared with the map.
+    #[tokio::test]
+    async fn what_was_applied_is_seen_also_where_nothing_is_left_to_list() {
+        let sandbox = Sandbox::start(SandboxConfig {
+            engine: Flavor::OpenSearch,
+            cluster_name: "target".to_owned(),
+            data: None,
+            listen: ([127, 0, 0, 1], 0).into(),
+        })
+        .await
+        .unwrap();
+        let cluster = Cluster::new(&ClusterConfig::new(sandbox.url())).unwrap();
+        let index = IndexName::new("i");
+        let settings = [("index.refresh_interval".to_owned(), json!("-1"))].into();
+        let mapping = RawValue::from_string("{}".to_owned()).unwrap();
+        cluster
+            .create_index(&index, &settings, &mapping, &Map::new())
+            .await
+            .unwrap();
+        let op = Op {
+            seq_no: SeqNo::ZERO,
+            term: PrimaryTerm(1),
+            version: Version(1),
+            doc: DocRef {
+                id: "a".to_owned(),
+                routing: None,
+            },
+            change: Change::Index { source: "{}".into() },
+        };
+        cluster
+            .bulk(&index, &[BulkItem::Index { op: &op }], "test")
+            .await
+            .unwrap();
+        let end = Checkpoint::new(0);
+        let mut listing = Listing::of_all_applied(&cluster, &index, ShardId(0), end, Some(end))
+            .await
+            .unwrap();
+        assert!(listing.next().await.unwrap().is_none());
+        assert_eq!(listing.held().await.unwrap(), 1);
+        sandbox.stop().await;
     }
 }
