@@ -13,7 +13,6 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use crate::process::Process;
 
 /// The cores that this program may use, in halves.
-#[derive(Clone)]
 pub(crate) struct Halves {
     all: CpuSet,
     halves: [CpuSet; 2],

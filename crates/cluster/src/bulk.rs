@@ -20,7 +20,8 @@ use crate::path;
 /// What became of one write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ItemOutcome {
-    /// Done, at this sequence number of the shard that was written to (none if the engine did not tell); for a delete also if there was nothing to delete.
+    /// Done, at this sequence number of the shard that was written to (none if the engine did not tell); for a delete also if
+    /// there was nothing to delete.
     Applied(Checkpoint),
     /// The target has a higher version.
     Conflict,

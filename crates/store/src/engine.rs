@@ -162,18 +162,18 @@ impl Engine {
 
     /// Writes a batch, all of it or nothing, and returns once it would survive a power failure.
     pub(crate) fn write_synced(&self, batch: WriteBatch, action: impl Fn() -> String) -> Result<()> {
-        let mut options = WriteOptions::default();
-        options.set_sync(true);
-        self.db
-            .write_opt(batch, &options)
-            .map_err(|e| StoreError::engine(&self.path, action(), e))
+        self.write(batch, true, action)
     }
 
     /// Writes a batch that a crash of the host may take back, all of it or nothing, and with it all that was written since. The next synced
     /// write ends that.
     pub(crate) fn write_unsynced(&self, batch: WriteBatch, action: impl Fn() -> String) -> Result<()> {
+        self.write(batch, self.syncs_all, action)
+    }
+
+    fn write(&self, batch: WriteBatch, synced: bool, action: impl Fn() -> String) -> Result<()> {
         let mut options = WriteOptions::default();
-        options.set_sync(self.syncs_all);
+        options.set_sync(synced);
         self.db
             .write_opt(batch, &options)
             .map_err(|e| StoreError::engine(&self.path, action(), e))

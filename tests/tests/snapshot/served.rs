@@ -22,6 +22,12 @@ impl Authority {
     fn path(&self, name: &str) -> String {
         self.0.path().join(name).display().to_string()
     }
+
+    /// The certificate in the words of the configuration.
+    fn tls(&self) -> String {
+        let (cert, key) = (self.path("files.pem"), self.path("files.key"));
+        format!("cert_file = {cert:?}\nkey_file = {key:?}\n")
+    }
 }
 
 /// A target that may read from this host, and believes in an authority.
@@ -32,11 +38,11 @@ pub(crate) fn reader(name: &str, authority: &Authority) -> (Release, ServerConfi
     (Release::OpenSearch3_6_0, config)
 }
 
-/// From now on the agent has no folder of the target's, and serves files under this host name.
-pub(crate) async fn serves(world: &mut World, host: &str) -> u16 {
+/// From now on the agent has no folder of the target's, and serves files under this name, as `tls` says if it does.
+async fn serves(world: &mut World, origin: &str, tls: &str) -> u16 {
     let port = free_port();
     let sections = format!(
-        "[snapshots]\nspool = \"spool\"\naddress = \"127.0.0.1:{port}\"\nurl = \"http://{host}:{port}\"\n"
+        "[snapshots]\nspool = \"spool\"\naddress = \"127.0.0.1:{port}\"\nurl = \"{origin}:{port}\"\n{tls}"
     );
     world.configure("/var/empty", &sections).await;
     port
@@ -44,7 +50,7 @@ pub(crate) async fn serves(world: &mut World, host: &str) -> u16 {
 
 /// What the target's configuration does not let it read is not tried, and the operator is told what to set.
 pub(crate) async fn a_url_that_the_target_does_not_allow(world: &mut World) {
-    let port = serves(world, "localhost").await;
+    let port = serves(world, "http://localhost", "").await;
     let said = format!(
         "node [node-0] of the target may not read from this agent: set repositories.url.allowed_urls: \
          [\"http://localhost:{port}/*\"] in the opensearch.yml (elasticsearch.yml) of every node and restart it"
@@ -77,7 +83,7 @@ pub(crate) async fn a_url_that_the_target_does_not_allow(world: &mut World) {
 
 /// Every kind of write goes on while files are served; and nobody gets anything who does not know where.
 pub(crate) async fn what_the_target_reads_from_the_agent(world: &mut World, seed: u64) {
-    let port = serves(world, "127.0.0.1").await;
+    let port = serves(world, "http://127.0.0.1", "").await;
     let found = doctor(world).await;
     assert!(
         found.contains(&format!(
@@ -111,7 +117,7 @@ pub(crate) async fn what_the_target_reads_from_the_agent(world: &mut World, seed
 
 /// The target's JVMs fetch over TLS what they may, from an agent in whose certificate they believe. One in whose they do not is told of.
 pub(crate) async fn what_the_target_reads_over_tls(world: &mut World, authority: &Authority) {
-    let port = serves_over_tls(world, authority).await;
+    let port = serves(world, "https://127.0.0.1", &authority.tls()).await;
     world.fill("sealed", 5_000).await;
     let words = format!(
         "files: a snapshot of the leader's, served to the target's nodes at https://127.0.0.1:{port}"
@@ -119,23 +125,13 @@ pub(crate) async fn what_the_target_reads_over_tls(world: &mut World, authority:
     world.begins("sealed", &words).await;
     world.nothing_is_left().await;
 
-    serves_over_tls(world, &Authority::new()).await;
+    let stranger = Authority::new();
+    serves(world, "https://127.0.0.1", &stranger.tls()).await;
     world.fill("doubted", 500).await;
     world.begins("doubted", "documents: files were tried, ").await;
     let begun = world.agents.details(&copy("doubted")).await["begun_with"].to_string();
     assert!(begun.contains("PKIX path building failed"), "{begun}");
     world.nothing_is_left().await;
-}
-
-async fn serves_over_tls(world: &mut World, authority: &Authority) -> u16 {
-    let port = free_port();
-    let (cert, key) = (authority.path("files.pem"), authority.path("files.key"));
-    let sections = format!(
-        "[snapshots]\nspool = \"spool\"\naddress = \"127.0.0.1:{port}\"\nurl = \"https://127.0.0.1:{port}\"\n\
-         cert_file = {cert:?}\nkey_file = {key:?}\n"
-    );
-    world.configure("/var/empty", &sections).await;
-    port
 }
 
 /// An operator decides, whatever the size.

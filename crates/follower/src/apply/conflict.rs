@@ -2,9 +2,10 @@
 //! a create the leader's versions start again below what the target has.
 //!
 //! The session drops operations older than what it has already sent, so a conflict means that the target's version is of an earlier life of
-//! the document. Or else an earlier run of the agent had sent what comes again behind this, and died before it had remembered it. One delete (also of a document that
-//! is not there) makes a tombstone; with `gc_deletes: 0s` it is forgotten within a few hundred milliseconds, and then
-//! any version is taken.
+//! the document. Or else an earlier run of the agent had sent what comes again behind this, and died before it had remembered it.
+//!
+//! One delete (also of a document that is not there) makes a tombstone; with `gc_deletes: 0s` it is forgotten within a few
+//! hundred milliseconds, and then any version is taken.
 
 use std::time::Duration;
 

@@ -30,11 +30,11 @@ impl Session<'_> {
         let new = ascending && Some(first.seq_no) > self.highest;
         let last = Some(last.seq_no);
         let ops = if new && !self.must_know_at_once() {
-            let (context, docs) = (self.context, ops.iter().map(|op| (op.seq_no, op.doc.clone())));
-            context
-                .scribe
-                .written(&context.key, &context.store, docs.collect())
-                .await?;
+            let docs = ops.iter().map(|op| (op.seq_no, op.doc.clone())).collect();
+            let ShardContext {
+                scribe, key, store, ..
+            } = self.context;
+            scribe.written(key, store, docs).await?;
             ops
         } else {
             self.remember_at_once(ops).await?
@@ -83,15 +83,20 @@ impl Session<'_> {
 
     /// Forgets documents whose deletes are applied. One that came back meanwhile stays remembered.
     pub(super) async fn forget(&mut self, docs: Vec<(SeqNo, String)>) -> Result<(), End> {
-        let (context, store) = (self.context, self.context.store.clone());
+        let ShardContext {
+            scribe, key, store, ..
+        } = self.context;
         if !self.must_know_at_once() {
-            return Ok(context.scribe.deleted(&context.key, &store, docs).await?);
+            return Ok(scribe.deleted(key, store, docs).await?);
         }
         self.settle().await?;
+        let store = store.clone();
         let forgotten = blocking(move || store.forget(&docs)).await?;
-        self.buckets
-            .iter_mut()
-            .for_each(|buckets| forgotten.iter().for_each(|seq_no| buckets.remove(*seq_no)));
+        if let Some(buckets) = &mut self.buckets {
+            for seq_no in forgotten {
+                buckets.remove(seq_no);
+            }
+        }
         Ok(())
     }
 
