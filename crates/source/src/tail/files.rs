@@ -150,9 +150,7 @@ impl Files {
         let mut portion = LOOK_BYTES;
         while portion > 0 {
             let Some((end, trimmed_above)) = self.end_of_generation(folder, &checkpoint)? else {
-                self.generation += 1;
-                self.open = None;
-                self.offset = 0;
+                self.pass(folder);
                 continue;
             };
             if self.offset >= end {
@@ -163,11 +161,7 @@ impl Files {
                     self.bounds.complete = true;
                     return Ok(Seen::All);
                 }
-                self.generation += 1;
-                self.open = None;
-                self.offset = 0;
-                let needed = self.backlog.oldest_generation().unwrap_or(self.generation);
-                folder.release_before(needed.min(self.generation));
+                self.pass(folder);
                 continue;
             }
             portion = portion.saturating_sub(self.read(folder, end, trimmed_above)?);
@@ -182,6 +176,16 @@ impl Files {
             }
         }
         Ok(self.more())
+    }
+
+    /// Goes on to the next generation. What nothing in the backlog lies in is let go of, however this one ended: no operation
+    /// may come after it that would do so.
+    fn pass(&mut self, folder: &Folder) {
+        self.generation += 1;
+        self.open = None;
+        self.offset = 0;
+        let needed = self.backlog.oldest_generation().unwrap_or(self.generation);
+        folder.release_before(needed.min(self.generation));
     }
 
     fn more(&mut self) -> Seen {

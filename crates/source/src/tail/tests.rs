@@ -230,6 +230,24 @@ fn a_generation_that_is_held_can_be_read_after_a_flush_has_removed_it() {
     assert_eq!(drain(&mut files, &folder).unwrap(), [(0, 1), (1, 1), (2, 1)]);
 }
 
+/// On a busy host the flush has removed a generation and its last checkpoint before anybody has read the latter.
+#[test]
+fn a_generation_whose_last_checkpoint_was_never_seen_is_let_go_of_too() {
+    let mut engine = Engine::new();
+    let folder = engine.watch();
+    let mut files = begin(&engine, &folder, 0);
+    engine.index(0);
+    engine.sync(0);
+    assert_eq!(drain(&mut files, &folder).unwrap(), [(0, 1)]);
+    files.settle(&folder, ModelCheckpoint::new(0));
+    assert_eq!(folder.held_generations(), 1);
+    engine.roll(0);
+    engine.trim(0);
+    // Nothing is written any more, so nothing is settled either.
+    assert_eq!(drain(&mut files, &folder).unwrap(), []);
+    assert_eq!(folder.held_generations(), 1, "only the newest");
+}
+
 #[test]
 fn what_was_read_and_settled_pins_nothing_on_the_leader_s_disk() {
     let mut engine = Engine::new();
