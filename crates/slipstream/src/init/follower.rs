@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::Front;
 use super::files::{Files, FilesTls};
 use super::signals::{Asked, Signals};
-use super::{bind::bind, expiry, introduce, logging, metrics};
+use super::{bind::bind, descriptors, expiry, introduce, logging, metrics};
 use crate::cli::LogFormat;
 use crate::config::{FollowerFile, environment};
 use crate::failure::{Failure, chain};
@@ -35,6 +35,7 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     };
     let front = Front::new(&file.gateway, &file.cluster, &cluster)?;
     let export = logging::start_tracing(log, "slipstream-follower", file.otlp.as_ref())?;
+    descriptors::allow_all();
     let mut signals = Signals::listen()?;
     let listener = bind(&file.gateway.address, "[gateway] address", "gateway").await?;
     let files = match &file.snapshots {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::signals::{Asked, Signals};
-use super::{bind::bind, expiry, introduce, logging, metrics, observe};
+use super::{bind::bind, descriptors, expiry, introduce, logging, metrics, observe};
 use crate::cli::LogFormat;
 use crate::config::{LeaderFile, environment};
 use crate::failure::{Failure, chain};
@@ -22,6 +22,7 @@ pub(crate) async fn run(path: &Path, log: LogFormat) -> Result<(), Failure> {
     let tls = ServerTls::new(&file.tls.identity).map_err(|error| Failure::usage(chain(&error)))?;
     let cluster = Cluster::new(&file.cluster).map_err(|error| Failure::usage(chain(&error)))?;
     let export = logging::start_tracing(log, "slipstream-leader", file.observe.otlp.as_ref())?;
+    descriptors::allow_all();
     let mut signals = Signals::listen()?;
     let certificate = tls.clone();
     let metrics = metrics::start(Box::new(move || certificate.expires_at()))?;

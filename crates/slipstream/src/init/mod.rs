@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 pub(crate) mod bind;
+pub(crate) mod descriptors;
 pub(crate) mod expiry;
 pub(crate) mod files;
 pub(crate) mod follower;

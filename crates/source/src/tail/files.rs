@@ -17,7 +17,7 @@ use slipstream_model::{Change, Checkpoint as ModelCheckpoint, DocRef, Op, Primar
 use slipstream_translog::{Checkpoint, FormatError, Frame, Op as Logged};
 
 use super::backlog::{Backlog, Bounds, Slot};
-use super::folder::{Folder, Generation, GenerationHeader, invalid};
+use super::folder::{Folder, Generation, GenerationHeader, Identity, invalid};
 use super::leave::Leave;
 
 /// Bytes read at once while looking.
@@ -37,12 +37,23 @@ pub(super) struct Files {
     generation: u64,
     offset: u64,
     /// The generation that is being read, with its head.
-    open: Option<(Arc<Generation>, GenerationHeader)>,
+    open: Option<Open>,
     /// What was read last, so that what is taken right after it was seen is not read again.
     chunk: Option<Chunk>,
     bounds: Bounds,
     checkpoint: Checkpoint,
+    /// The newest generation that was known to be the one by its name, and the checkpoint file that named it.
+    vouched: Option<(u64, Identity)>,
     raised: Option<Raised>,
+}
+
+/// A generation with its head.
+type Open = (Arc<Generation>, Arc<GenerationHeader>);
+
+fn open(folder: &Folder, number: u64) -> io::Result<Open> {
+    let generation = folder.generation(number)?;
+    let header = generation.header()?;
+    Ok((generation, Arc::new(header)))
 }
 
 /// A global checkpoint of this copy that its file does not show yet.
@@ -74,7 +85,7 @@ impl Files {
         folder
             .hold_all()
             .map_err(|error| Leave::unreadable(folder, &error))?;
-        let checkpoint = folder
+        let (checkpoint, _) = folder
             .checkpoint()
             .map_err(|error| Leave::unreadable(folder, &error))?;
         let wanted = |closed: &Checkpoint| closed.max_seq_no >= next as i64;
@@ -93,6 +104,7 @@ impl Files {
                 highest_term: 0,
             },
             checkpoint,
+            vouched: None,
             raised: None,
         };
         if first.is_none() && !wanted(&checkpoint) {
@@ -194,26 +206,31 @@ impl Files {
     }
 
     /// The checkpoint, and the generation that it names, which is the one that exists by that name.
-    fn newest(
-        &mut self,
-        folder: &Folder,
-    ) -> Result<(Checkpoint, (Arc<Generation>, GenerationHeader)), Leave> {
+    fn newest(&mut self, folder: &Folder) -> Result<(Checkpoint, Open), Leave> {
         let unreadable = |error: io::Error| Leave::unreadable(folder, &error);
         let mut vanished = 0;
         loop {
-            let checkpoint = folder.checkpoint().map_err(unreadable)?;
+            let (checkpoint, named_by) = folder.checkpoint().map_err(unreadable)?;
             if checkpoint.generation < self.generation {
                 return Err(Leave::Renewed("its translog began anew".to_owned()));
             }
-            let found = match &self.open {
+            let open = match &self.open {
                 Some(open) if open.0.number == checkpoint.generation => Ok(open.clone()),
-                _ => folder
-                    .generation(checkpoint.generation)
-                    .and_then(|generation| generation.header().map(|header| (generation, header))),
+                _ => open(folder, checkpoint.generation),
             };
-            let found = found.and_then(|open| Ok((folder.is_current(&open.0)?, open)));
-            match found {
-                Ok((true, open)) if open.1.uuid == self.uuid => return Ok((checkpoint, open)),
+            // A crash may leave a generation that no checkpoint has named yet, and the engine makes it anew then. One that was known to
+            // be the one by its name is so for as long as that name stands for any file and the checkpoint is the same file.
+            let naming = Some((checkpoint.generation, named_by));
+            let vouched = self.vouched == naming;
+            let current = |one: &Generation| {
+                let known = vouched && one.has_a_name()?;
+                if known { Ok(true) } else { folder.is_current(one) }
+            };
+            match open.and_then(|open| Ok((current(&open.0)?, open))) {
+                Ok((true, open)) if open.1.uuid == self.uuid => {
+                    self.vouched = naming;
+                    return Ok((checkpoint, open));
+                }
                 Ok((true, open)) => {
                     return Err(Leave::Renewed(format!(
                         "its translog was replaced by another ({})",
@@ -230,7 +247,7 @@ impl Files {
         }
     }
 
-    fn enter(&mut self, open: (Arc<Generation>, GenerationHeader)) {
+    fn enter(&mut self, open: Open) {
         self.offset = self.offset.max(open.1.length);
         self.open = Some(open);
     }
@@ -244,10 +261,7 @@ impl Files {
         checkpoint: &Checkpoint,
     ) -> Result<Option<(u64, u64)>, Leave> {
         if self.open.is_none() {
-            let opened = folder
-                .generation(self.generation)
-                .and_then(|generation| generation.header().map(|header| (generation, header)));
-            match opened {
+            match open(folder, self.generation) {
                 Ok(open) if open.1.uuid == self.uuid => self.enter(open),
                 Ok(_) => return Err(Leave::Renewed("its translog was replaced by another".to_owned())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

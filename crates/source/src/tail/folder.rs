@@ -6,7 +6,7 @@
 //! it the oldest are let go, which the tail notices as a gap and the window reader fills.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -35,12 +35,27 @@ pub(super) struct Stamp {
     file: u64,
 }
 
+/// Which file a name stood for: device and inode. Another file cannot have the same while this one is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64);
+
+impl Identity {
+    fn of(about: &Metadata) -> Identity {
+        Identity(about.dev(), about.ino())
+    }
+}
+
 /// One shard copy's translog.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    /// Of the checkpoint file.
+    checkpoint: PathBuf,
     /// Told whenever something in the folder changed.
     pub(super) changed: Notify,
+    /// The checkpoint file as it was last opened. The engine writes it in place, so each look needs only make sure that the name still
+    /// stands for it.
+    current: Mutex<Option<(Identity, File)>>,
     held: Mutex<Held>,
 }
 
@@ -58,8 +73,7 @@ struct Held {
 pub(super) struct Generation {
     pub(super) number: u64,
     file: File,
-    /// Which file that is: device and inode.
-    identity: (u64, u64),
+    identity: Identity,
 }
 
 /// What stands at the head of a generation.
@@ -75,8 +89,10 @@ pub(super) struct GenerationHeader {
 impl Folder {
     pub(super) fn new(path: PathBuf) -> Self {
         Folder {
+            checkpoint: path.join(names::CHECKPOINT),
             path,
             changed: Notify::new(),
+            current: Mutex::default(),
             held: Mutex::default(),
         }
     }
@@ -89,21 +105,33 @@ impl Folder {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The current checkpoint. The engine writes it in place, so a reader may catch it half written: its CRC tells, and
-    /// then it is read again.
+    /// The current checkpoint, and which file it is in. The engine writes it in place, so a reader may catch it half written: its CRC
+    /// tells, and then it is read again.
     #[expect(
         clippy::disallowed_methods,
         reason = "for a write of a few bytes that is under way, which takes microseconds"
     )]
-    pub(super) fn checkpoint(&self) -> io::Result<Checkpoint> {
-        let path = self.path.join(names::CHECKPOINT);
-        until_whole(|| read_checkpoint(&path), || std::thread::sleep(TORN_PAUSE))
+    pub(super) fn checkpoint(&self) -> io::Result<(Checkpoint, Identity)> {
+        until_whole(|| self.read_current(), || std::thread::sleep(TORN_PAUSE))
+    }
+
+    fn read_current(&self) -> io::Result<Result<(Checkpoint, Identity), FormatError>> {
+        let named = Identity::of(&std::fs::metadata(&self.checkpoint)?);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let (identity, file) = match current.take() {
+            Some(open) if open.0 == named => current.insert(open),
+            _ => {
+                let file = File::open(&self.checkpoint)?;
+                current.insert((Identity::of(&file.metadata()?), file))
+            }
+        };
+        Ok(read_checkpoint(file)?.map(|checkpoint| (checkpoint, *identity)))
     }
 
     /// When the checkpoint was last written, and which file it is: tells cheaply that nothing has happened. `None` if it is not
     /// there, or was written so lately that another write could have left the same time.
     pub(super) fn stamp(&self) -> Option<Stamp> {
-        let about = std::fs::metadata(self.path.join(names::CHECKPOINT)).ok()?;
+        let about = std::fs::metadata(&self.checkpoint).ok()?;
         let written = about.modified().ok()?;
         let settled = written.elapsed().is_ok_and(|age| age > SETTLED);
         settled.then_some(Stamp {
@@ -138,11 +166,10 @@ impl Folder {
             return Ok(Arc::clone(generation));
         }
         let file = File::open(self.path.join(names::generation(number)))?;
-        let about = file.metadata()?;
         let generation = Arc::new(Generation {
             number,
+            identity: Identity::of(&file.metadata()?),
             file,
-            identity: (about.dev(), about.ino()),
         });
         let mut held = self.held();
         if number >= held.from {
@@ -158,7 +185,7 @@ impl Folder {
             return Some(*checkpoint);
         }
         let path = self.path.join(names::generation_checkpoint(number));
-        let checkpoint = read_checkpoint(&path).ok()?.ok()?;
+        let checkpoint = read_checkpoint(&File::open(path).ok()?).ok()?.ok()?;
         if checkpoint.generation != number {
             return None;
         }
@@ -186,7 +213,7 @@ impl Folder {
     /// Whether the file by this generation's name is still the one that is open, not another of a folder made anew.
     pub(super) fn is_current(&self, generation: &Generation) -> io::Result<bool> {
         let named = std::fs::metadata(self.path.join(names::generation(generation.number)))?;
-        Ok((named.dev(), named.ino()) == generation.identity)
+        Ok(Identity::of(&named) == generation.identity)
     }
 }
 
@@ -220,6 +247,11 @@ impl Generation {
         })
     }
 
+    /// Whether it was not removed. Much cheaper than to ask by its path.
+    pub(super) fn has_a_name(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.nlink() > 0)
+    }
+
     /// Up to `length` bytes from an offset; fewer at the end of the file.
     pub(super) fn read(&self, offset: u64, length: usize) -> io::Result<Bytes> {
         let mut buffer = vec![0; length];
@@ -243,10 +275,10 @@ fn closed_generation(name: &str) -> Option<u64> {
 }
 
 /// A checkpoint that is being written is read again, not for ever.
-fn until_whole(
-    mut read: impl FnMut() -> io::Result<Result<Checkpoint, FormatError>>,
+fn until_whole<T>(
+    mut read: impl FnMut() -> io::Result<Result<T, FormatError>>,
     mut pause: impl FnMut(),
-) -> io::Result<Checkpoint> {
+) -> io::Result<T> {
     let mut tries = 0;
     loop {
         match read()? {
@@ -261,19 +293,17 @@ fn until_whole(
     }
 }
 
-fn read_checkpoint(path: &Path) -> io::Result<Result<Checkpoint, FormatError>> {
-    // One byte more than it should have, so that a longer file is not taken for a good one.
+fn read_checkpoint(file: &File) -> io::Result<Result<Checkpoint, FormatError>> {
+    // One byte more than it should have, so that a longer file is not taken for a good one, and so that one read is enough: it comes
+    // back short of what was asked for where the file ends.
     let mut bytes = [0; CHECKPOINT_LENGTH + 1];
-    let file = File::open(path)?;
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], filled as u64) {
-            Ok(0) => break,
-            Ok(more) => filled += more,
+    let filled = loop {
+        match file.read_at(&mut bytes, 0) {
+            Ok(filled) => break filled,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-    }
+    };
     Ok(Checkpoint::parse(&bytes[..filled]))
 }
 
@@ -290,8 +320,9 @@ mod tests {
 
     #[test]
     fn a_checkpoint_that_is_being_written_is_read_again_but_not_for_ever() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(names::CHECKPOINT);
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join(names::CHECKPOINT);
+        let folder = Folder::new(place.path().to_owned());
         let checkpoint = Checkpoint {
             offset: 55,
             ops: 0,
@@ -308,10 +339,10 @@ mod tests {
         std::fs::write(&path, &torn).unwrap();
 
         let mut pauses = 0;
-        let error = until_whole(|| read_checkpoint(&path), || pauses += 1).unwrap_err();
+        let error = until_whole(|| folder.read_current(), || pauses += 1).unwrap_err();
         assert_eq!((error.kind(), pauses), (io::ErrorKind::InvalidData, TORN_READS));
 
         let written_now = || std::fs::write(&path, &whole).unwrap();
-        assert!(until_whole(|| read_checkpoint(&path), written_now).is_ok());
+        assert!(until_whole(|| folder.read_current(), written_now).is_ok());
     }
 }

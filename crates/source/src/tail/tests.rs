@@ -309,6 +309,23 @@ fn a_translog_that_begins_in_the_middle_serves_from_there_only() {
 }
 
 #[test]
+fn a_checkpoint_file_that_was_replaced_is_found_by_its_name() {
+    let mut engine = Engine::new();
+    engine.index(0);
+    engine.sync(0);
+    let folder = engine.watch();
+    let mut files = begin(&engine, &folder, 0);
+    assert_eq!(drain(&mut files, &folder).unwrap(), [(0, 1)]);
+    // As the tool does it that cuts a damaged translog off, and unlike the engines, which write in place.
+    fs::rename(engine.path(names::CHECKPOINT), engine.path("old")).unwrap();
+    engine.index(1);
+    engine.sync(1);
+    assert_eq!(drain(&mut files, &folder).unwrap(), [(1, 1)]);
+    fs::remove_file(engine.path(names::CHECKPOINT)).unwrap();
+    assert!(matches!(drain(&mut files, &folder), Err(Leave::Renewed(_))));
+}
+
+#[test]
 fn a_folder_that_was_replaced_ends_the_tail() {
     let mut engine = Engine::new();
     engine.index(0);
