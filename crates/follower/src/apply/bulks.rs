@@ -20,7 +20,7 @@ const FEW_BYTES: usize = 64 * 1024;
 /// How these go together. A bulk is as slow as the slowest index in it: where one hangs, what is in it is held up once, for as long
 /// as that bulk, and all others go alone past it.
 const TOGETHER: Limits = Limits {
-    places: 2,
+    places: 4,
     most: 512 * 1024,
     patience: Duration::from_millis(200),
 };
