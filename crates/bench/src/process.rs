@@ -23,6 +23,27 @@ impl Process {
         cpu(&stat).with_context(|| format!("/proc/{}/stat cannot be read: {stat}", self.0))
     }
 
+    /// The same of a JVM without the threads of its compilers. What they translate and when is theirs to choose, and does not depend on
+    /// what is measured.
+    pub(crate) fn cpu_but_compilers(self) -> Result<Duration> {
+        // In this order: a tick of a compiler's in between is no less than nothing.
+        let compilers = self.compilers()?;
+        Ok(self.cpu()?.saturating_sub(compilers))
+    }
+
+    fn compilers(self) -> Result<Duration> {
+        let path = format!("/proc/{}/task", self.0);
+        let mut all = Duration::ZERO;
+        for thread in std::fs::read_dir(&path).with_context(|| format!("cannot read {path}"))? {
+            // One that has ended since has no file any more.
+            let stat = std::fs::read_to_string(thread?.path().join("stat")).unwrap_or_default();
+            if stat.contains("(C1 Compiler") || stat.contains("(C2 Compiler") {
+                all += cpu(&stat).with_context(|| format!("a file in {path} cannot be read: {stat}"))?;
+            }
+        }
+        Ok(all)
+    }
+
     /// The memory that it occupies now, in bytes.
     pub(crate) fn resident(self) -> Result<u64> {
         self.status("VmRSS:")
@@ -78,6 +99,7 @@ mod tests {
     fn this_process_has_used_time_and_memory() {
         let own = Process::own();
         assert!(own.cpu().is_ok());
+        assert!(own.cpu_but_compilers().unwrap() <= own.cpu().unwrap());
         assert!(own.peak().unwrap() >= own.resident().unwrap() / 2);
     }
 }

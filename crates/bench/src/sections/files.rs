@@ -114,18 +114,10 @@ async fn copy_by_hand(world: &World, source: &str, docs: u64) -> Result<Duration
         world.leader.repo_path().join("hand"),
         world.target.repo_path().join("hand"),
     );
-    let repository = |folder: &Path, read_only: bool| {
-        json!({ "type": "fs", "settings": { "readonly": read_only,
-            "location": folder, "max_snapshot_bytes_per_sec": "0b", "max_restore_bytes_per_sec": "0b" } })
-    };
     let unthrottled = |value: Value| json!({ "transient": { "indices.recovery.max_bytes_per_sec": value } });
     let index = world.name("hand");
     let begun = Instant::now();
-    leader.put("/_snapshot/hand", &repository(&from, false)).await?;
-    let body = json!({ "indices": source, "include_global_state": false });
-    leader
-        .put("/_snapshot/hand/all?wait_for_completion=true", &body)
-        .await?;
+    snapshot_by_hand(leader, source, &from).await?;
     let (source_folder, target_folder) = (from.clone(), to.clone());
     tokio::task::spawn_blocking(move || copy(&source_folder, &target_folder)).await??;
     target
@@ -157,7 +149,21 @@ async fn copy_by_hand(world: &World, source: &str, docs: u64) -> Result<Duration
     Ok(time)
 }
 
-async fn clear(cluster: &Rest, index: Option<&str>, folder: &Path) -> Result<()> {
+fn repository(folder: &Path, read_only: bool) -> Value {
+    json!({ "type": "fs", "settings": { "readonly": read_only,
+        "location": folder, "max_snapshot_bytes_per_sec": "0b", "max_restore_bytes_per_sec": "0b" } })
+}
+
+/// Takes a snapshot of an index into a folder of the cluster's, as fast as that goes.
+pub(super) async fn snapshot_by_hand(cluster: &Rest, index: &str, folder: &Path) -> Result<()> {
+    cluster.put("/_snapshot/hand", &repository(folder, false)).await?;
+    let body = json!({ "indices": index, "include_global_state": false });
+    let path = "/_snapshot/hand/all?wait_for_completion=true";
+    cluster.put(path, &body).await.map(drop)
+}
+
+/// Removes such a repository with its folder, and an index.
+pub(super) async fn clear(cluster: &Rest, index: Option<&str>, folder: &Path) -> Result<()> {
     if let Some(index) = index {
         cluster.delete_index(index).await?;
     }

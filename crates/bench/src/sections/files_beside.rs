@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::Instant;
 
+use super::files;
 use crate::agents::{Agents, Setup};
 use crate::documents;
 use crate::load;
@@ -30,9 +31,16 @@ enum Beside {
     Bootstraps,
     /// The same under a cap.
     Capped,
+    /// One snapshot of the same index, made by hand, and no agent has anything to do.
+    Snapshot,
 }
 
-const ALL: [Beside; 3] = [Beside::Nothing, Beside::Bootstraps, Beside::Capped];
+const ALL: [Beside; 4] = [
+    Beside::Nothing,
+    Beside::Bootstraps,
+    Beside::Capped,
+    Beside::Snapshot,
+];
 
 /// Measures all in turn.
 pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
@@ -41,11 +49,11 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     let leaders_host = [world.leader.jvm()?, agents.leader.process(), Process::own()];
     let elsewhere = [world.target.jvm()?, agents.follower.process()];
     let _apart = world.apart([&leaders_host, &elsewhere])?;
-    let [mut ratios, mut capped, mut costs]: [Spread; 3] = Default::default();
-    let mut rates: [Spread; 3] = Default::default();
-    let mut bootstraps = 0;
+    let [mut ratios, mut capped, mut snapshots, mut costs]: [Spread; 4] = Default::default();
+    let mut rates: [Spread; 4] = Default::default();
+    let (mut bootstraps, mut under_the_cap) = (0, 0);
     for sample in 0..=plan.beside_samples {
-        let (mut rate, mut cost) = ([0.0; 3], [0.0; 3]);
+        let (mut rate, mut cost) = ([0.0; 4], [0.0; 4]);
         for step in 0..ALL.len() {
             let part = (sample + step) % ALL.len();
             let before = on_the_leaders_side(world, &agents)?;
@@ -54,16 +62,21 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
             cost[part] = on_the_leaders_side(world, &agents)?
                 .saturating_sub(before)
                 .as_secs_f64();
-            bootstraps += begun;
+            if ALL[part] == Beside::Capped {
+                under_the_cap += begun;
+            } else {
+                bootstraps += begun;
+            }
         }
-        let [alone, beside, under_cap] = rate;
+        let [alone, beside, under_cap, snapshot] = rate;
         aside(&format!(
-            "         {alone:.0}/s alone, {beside:.0}/s beside bootstraps, {under_cap:.0}/s under a cap"
+            "         {alone:.0}/s alone, {beside:.0}/s beside bootstraps, {under_cap:.0}/s under a cap, {snapshot:.0}/s beside a snapshot"
         ));
         // The first warms up.
         if sample > 0 {
             ratios.add(beside / alone);
             capped.add(under_cap / alone);
+            snapshots.add(snapshot / alone);
             costs.add(cost[0] / cost[1]);
             rates
                 .iter_mut()
@@ -72,13 +85,15 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
         }
     }
     world.leader.rest.delete_index(&source).await?;
-    let [alone, beside, under_cap] = rates;
+    let [alone, beside, under_cap, snapshot] = rates;
     Ok(Measured {
         title: "Bootstrap with files: the leader's indexing beside it".to_owned(),
         how: format!(
             "{} documents go into a new index of the leader as fast as it takes them, with nothing else going on, and while an index of {} documents \
-             bootstraps with files, again and again ({bootstraps} times in all), as fast as it goes and under a cap of {CAP} MB a second. {} What \
-             the leader and its agent use of their cores for the same documents, alone and beside, is told, too.",
+             bootstraps with files, again and again, as fast as it goes ({bootstraps} times in all) and under a cap of {CAP} MB a second ({under_the_cap} \
+             times, most of which the end of the writing ends, too). And while one plain snapshot of that index is made by hand at the beginning, as \
+             fast as the leader makes it, with nothing for the agents to do: what is lost there is the engine's own, and no bootstrap that begins \
+             with a snapshot can spare it. {} What the leader and its agent use of their cores for the same documents, alone and beside, is told, too.",
             plan.bootstrap_docs,
             plan.memory_docs,
             world.cores(
@@ -96,6 +111,11 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
             Row::new(format!("The same under a cap of {CAP} MB/s"), Unit::Ratio, capped)
                 .goal(Goal::AtLeast(GOAL)),
             Row::new(
+                "The same beside one snapshot made by hand",
+                Unit::Ratio,
+                snapshots,
+            ),
+            Row::new(
                 "The same without a cap, by processor time of the leader and its agent",
                 Unit::Ratio,
                 costs,
@@ -107,6 +127,7 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
                 Unit::PerSecond,
                 under_cap,
             ),
+            Row::new("beside a snapshot, documents", Unit::PerSecond, snapshot),
         ],
     })
 }
@@ -131,6 +152,7 @@ async fn measured(
         agents.cap(Some(CAP)).await?;
     }
     world.calm().await?;
+    let by_hand = world.leader.repo_path().join("hand");
     let written = AtomicBool::new(false);
     let writing = async {
         let begun = Instant::now();
@@ -144,7 +166,10 @@ async fn measured(
     };
     let bootstrapping = async {
         let mut begun = 0;
-        while beside != Beside::Nothing && !written.load(Ordering::Relaxed) {
+        if beside == Beside::Snapshot {
+            files::snapshot_by_hand(leader, source, &by_hand).await?;
+        }
+        while matches!(beside, Beside::Bootstraps | Beside::Capped) && !written.load(Ordering::Relaxed) {
             let copy = world.name("beside");
             begun += 1;
             agents.follow(&copy, source).await?;
@@ -154,6 +179,9 @@ async fn measured(
     };
     let (rate, begun) = futures::future::try_join(writing, bootstrapping).await?;
     leader.delete_index(&index).await?;
+    if beside == Beside::Snapshot {
+        files::clear(leader, None, &by_hand).await?;
+    }
     world.calm().await?;
     Ok((rate, begun))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::future::{OptionFuture, try_join};
 use serde_json::json;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::agents::{Agents, Reader, Setup, reached};
 use crate::documents::{self, Bodies};
@@ -22,6 +22,10 @@ const RATE: u32 = 50;
 const BATCH: u64 = 100;
 /// The leader should spend at most this multiple of what it spends alone.
 const GOAL: f64 = 1.01;
+
+/// From the end of the writes until what they cost is read, the same with and without a replica: a JVM that has nothing to do costs
+/// something, too.
+const SETTLES: Duration = Duration::from_secs(3);
 
 /// What goes on beside the leader's own work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,13 +76,14 @@ pub(super) async fn measure(world: &World, plan: &Plan) -> Result<Measured> {
     Ok(Measured {
         title: "Translog reader: load on the leader".to_owned(),
         how: format!(
-            "Processor time of the leader's JVM for 100,000 indexed documents: {} of them each time, {} a second in bulks \
+            "Processor time of the leader's JVM, but for its compilers' threads, for 100,000 indexed documents: {} of them each time, {} a second in bulks \
              of {BATCH}, into a new index of one shard that does not refresh, so that no merge drowns the difference; with \
-             a replica, until that is equal. {} Whatever runs beside the leader takes caches and memory from it, \
+             a replica, until that is equal, and in any case until {} s after the last write. {} Whatever runs beside the leader takes caches and memory from it, \
              which costs it time that it would not lose on a host of its own. So there is a third measurement: no \
              replica, but the same documents go straight into the target at the same time.",
             plan.tail_load_docs,
             u64::from(RATE) * BATCH,
+            SETTLES.as_secs(),
             world.cores(
                 "The leader's JVM with the agent beside it",
                 "the target's JVM, the follower agent and the sender"
@@ -119,10 +124,11 @@ async fn cost(world: &World, agents: &Agents, bodies: &[Vec<u8>], beside: Beside
         Beside::Loaded => target.put(&format!("/{copy}"), &definition).await.map(drop)?,
     }
     world.calm().await?;
-    let before = world.leader.jvm()?.cpu()?;
+    let before = world.leader.jvm()?.cpu_but_compilers()?;
     let beside_it = (beside == Beside::Loaded).then(|| paced(target, &copy, bodies));
     let beside_it = async { OptionFuture::from(beside_it).await.unwrap_or(Ok(())) };
     try_join(paced(leader, &index, bodies), beside_it).await?;
+    let settled = Instant::now() + SETTLES;
     if beside == Beside::Replicated {
         let docs = bodies.len() as u64 * BATCH;
         until("the replica to be equal", async || {
@@ -130,7 +136,8 @@ async fn cost(world: &World, agents: &Agents, bodies: &[Vec<u8>], beside: Beside
         })
         .await?;
     }
-    let cost = world.leader.jvm()?.cpu()?.saturating_sub(before);
+    sleep_until(settled).await;
+    let cost = world.leader.jvm()?.cpu_but_compilers()?.saturating_sub(before);
     match beside {
         Beside::Nothing => {}
         Beside::Replicated => {
