@@ -161,12 +161,13 @@ async fn a_folder_that_the_cluster_may_not_use() {
 #[tokio::test(flavor = "multi_thread")]
 async fn disks_that_are_full_and_folders_that_are_shut() {
     let release = Release::OpenSearch2_19_1;
-    let servers = (disks::small(release, "leader"), disks::small(release, "target"));
-    let Some(mut world) = World::configured(servers.0, servers.1).await else {
+    let [leader, target] = disks::small(release);
+    let Some(mut world) = World::configured(leader, target).await else {
         return;
     };
     disks::full_at_the_leader(&world).await;
     disks::full_at_the_follower(&world).await;
+    disks::too_small_for_two_at_once(&world).await;
     disks::a_folder_that_the_agent_may_not_write(&mut world).await;
 }
 

@@ -1,21 +1,30 @@
-//! Disks that are full, and folders that an agent may not write: the index begins with documents, says why, and nothing is left.
+//! Disks that are full or too small, and folders that an agent may not write: the index begins with documents, says why, and nothing is left.
 
+use serde_json::{Value, json};
+use slipstream_testkit::client::eventually;
 use slipstream_testkit::servers::{Release, ServerConfig};
-use slipstream_tests::agents::Process;
+use slipstream_tests::agents::{LONG, Process};
 
-use super::trouble::{goes_on, transferring};
-use super::world::World;
+use super::transfer::cap;
+use super::trouble::{goes_on, on_their_way, transferring};
+use super::world::{World, copy};
 
 /// Room for the files of each index below, and soon full.
 const DISK_MB: u32 = 64;
+/// Room for the files of all of them.
+const LARGER_DISK_MB: u32 = 160;
+/// An index of which the smaller disk holds one, and not two.
+const HEAVY_MB: usize = 36;
 
-/// A server whose repositories have a disk of their own.
-pub(crate) fn small(release: Release, name: &str) -> (Release, ServerConfig) {
-    let config = ServerConfig {
-        repo_mb: Some(DISK_MB),
-        ..ServerConfig::named(name)
-    };
-    (release, config)
+/// A leader and a target whose repositories have disks of their own.
+pub(crate) fn small(release: Release) -> [(Release, ServerConfig); 2] {
+    [("leader", LARGER_DISK_MB), ("target", DISK_MB)].map(|(name, megabytes)| {
+        let config = ServerConfig {
+            repo_mb: Some(megabytes),
+            ..ServerConfig::named(name)
+        };
+        (release, config)
+    })
 }
 
 /// The disk that the leader cluster would write its snapshot to.
@@ -50,6 +59,35 @@ pub(crate) async fn full_at_the_follower(world: &World) {
 
     world.fill("roomy", 5_000).await;
     world.begins("roomy", "files: ").await;
+    world.nothing_is_left().await;
+}
+
+/// Each has room by itself, and hardly anything of the first has come when the second asks.
+pub(crate) async fn too_small_for_two_at_once(world: &World) {
+    world.fill_heavily("first", HEAVY_MB).await;
+    world.fill_heavily("second", HEAVY_MB).await;
+    cap(world, json!("1mb")).await;
+    world.agents.follow(&copy("first"), "first").await;
+    on_their_way(world, "first").await;
+    world.agents.follow(&copy("second"), "second").await;
+    eventually("the second is told that there is no room", LONG, async || {
+        let details = world.agents.details(&copy("second")).await;
+        let begun = details["begun_with"].as_str().unwrap_or_default();
+        if begun.starts_with("documents: files were tried, ")
+            && begun.contains(" of which other indices wait for ")
+        {
+            Ok(())
+        } else {
+            Err(details.to_string())
+        }
+    })
+    .await;
+    cap(world, Value::Null).await;
+    for index in ["first", "second"] {
+        world.in_step(index).await;
+        world.equal(index).await;
+    }
+    world.begun_with("first", "files: ").await;
     world.nothing_is_left().await;
 }
 

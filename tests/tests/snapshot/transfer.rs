@@ -227,7 +227,7 @@ async fn dense(world: &World, index: &str, megabytes: u32) {
     assert_eq!(status, 200, "{answer}");
 }
 
-async fn cap(world: &World, value: Value) {
+pub(crate) async fn cap(world: &World, value: Value) {
     let body = json!({ "persistent": { RATE: value } });
     let (status, answer) = world.agents.gateway.put("/_cluster/settings", &body).await;
     assert_eq!(status, 200, "{answer}");

@@ -16,6 +16,11 @@ pub(crate) async fn transferring(world: &World, index: &str) {
     world.fill(index, 30_000).await;
     world.agents.link.set_bandwidth(Some(60_000));
     world.agents.follow(&copy(index), index).await;
+    on_their_way(world, index).await;
+}
+
+/// Some of an index's files have come, and the leader has made the snapshot.
+pub(crate) async fn on_their_way(world: &World, index: &str) {
     eventually("files are on their way", LONG, async || {
         let details = world.agents.details(&copy(index)).await;
         let files = &details["files"];
