@@ -130,7 +130,7 @@ impl World {
     /// Who has which cores, for the report.
     pub(crate) fn cores(&self, one: &str, other: &str) -> String {
         match self.halves {
-            Some(_) => format!("{one} on one half of the cores, {other} on the other, as if on two hosts."),
+            Some(_) => format!("{one} on one half of the cores, {other} on the other."),
             None => "All processes share all cores.".to_owned(),
         }
     }

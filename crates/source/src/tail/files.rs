@@ -50,7 +50,7 @@ pub(super) struct Files {
 /// A generation with its head.
 type Open = (Arc<Generation>, Arc<GenerationHeader>);
 
-fn open(folder: &Folder, number: u64) -> io::Result<Open> {
+fn opened(folder: &Folder, number: u64) -> io::Result<Open> {
     let generation = folder.generation(number)?;
     let header = generation.header()?;
     Ok((generation, Arc::new(header)))
@@ -216,7 +216,7 @@ impl Files {
             }
             let open = match &self.open {
                 Some(open) if open.0.number == checkpoint.generation => Ok(open.clone()),
-                _ => open(folder, checkpoint.generation),
+                _ => opened(folder, checkpoint.generation),
             };
             // A crash may leave a generation that no checkpoint has named yet, and the engine makes it anew then. One that was known to
             // be the one by its name is so for as long as that name stands for any file and the checkpoint is the same file.
@@ -261,7 +261,7 @@ impl Files {
         checkpoint: &Checkpoint,
     ) -> Result<Option<(u64, u64)>, Leave> {
         if self.open.is_none() {
-            match open(folder, self.generation) {
+            match opened(folder, self.generation) {
                 Ok(open) if open.1.uuid == self.uuid => self.enter(open),
                 Ok(_) => return Err(Leave::Renewed("its translog was replaced by another".to_owned())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
