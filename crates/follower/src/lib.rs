@@ -17,6 +17,8 @@ pub mod metrics;
 mod overview;
 mod shard;
 mod status;
+#[cfg(test)]
+mod testing;
 mod together;
 mod verify;
 

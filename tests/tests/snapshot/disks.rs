@@ -5,7 +5,7 @@ use slipstream_testkit::client::eventually;
 use slipstream_testkit::servers::{Release, ServerConfig};
 use slipstream_tests::agents::{LONG, Process};
 
-use super::transfer::cap;
+use super::transfer::{cap, dense};
 use super::trouble::{goes_on, on_their_way, transferring};
 use super::world::{World, copy};
 
@@ -14,7 +14,7 @@ const DISK_MB: u32 = 64;
 /// Room for the files of all of them.
 const LARGER_DISK_MB: u32 = 160;
 /// An index of which the smaller disk holds one, and not two.
-const HEAVY_MB: usize = 36;
+const HEAVY_MB: u32 = 36;
 
 /// A leader and a target whose repositories have disks of their own.
 pub(crate) fn small(release: Release) -> [(Release, ServerConfig); 2] {
@@ -64,8 +64,8 @@ pub(crate) async fn full_at_the_follower(world: &World) {
 
 /// Each has room by itself, and hardly anything of the first has come when the second asks.
 pub(crate) async fn too_small_for_two_at_once(world: &World) {
-    world.fill_heavily("first", HEAVY_MB).await;
-    world.fill_heavily("second", HEAVY_MB).await;
+    dense(world, "first", HEAVY_MB).await;
+    dense(world, "second", HEAVY_MB).await;
     cap(world, json!("1mb")).await;
     world.agents.follow(&copy("first"), "first").await;
     on_their_way(world, "first").await;

@@ -196,7 +196,7 @@ fn outage() -> Duration {
 }
 
 /// So many MiB of documents that no compression makes smaller, for which an index of one shard is made unless there is one.
-async fn dense(world: &World, index: &str, megabytes: u32) {
+pub(crate) async fn dense(world: &World, index: &str, megabytes: u32) {
     world.fill(index, 1).await;
     let leader = world.source();
     let kept = json!({ "properties": { "noise": { "type": "object", "enabled": false } } });

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use rand::distr::{Alphanumeric, SampleString};
 use serde_json::{Value, json};
 use slipstream_testkit::client::{Es, eventually};
 use slipstream_testkit::proxy::Proxy;
@@ -137,27 +136,6 @@ impl World {
                     "{{\"index\":{{\"_id\":\"fill-{id}\"}}}}\n{}",
                     json!({ "text": text })
                 );
-            }
-            let (status, answer) = leader.bulk(&format!("/{index}/_bulk"), lines).await;
-            assert_eq!((status, &answer["errors"]), (200, &json!(false)), "{answer}");
-        }
-    }
-
-    /// Documents that no engine compresses, in an index of one shard.
-    pub(crate) async fn fill_heavily(&self, index: &str, megabytes: usize) {
-        const EACH: usize = 20_000;
-        const BULK: usize = 2_000_000;
-        let leader = self.source();
-        let body = json!({
-            "settings": { "number_of_shards": 1, "number_of_replicas": 0 },
-            "mappings": { "enabled": false },
-        });
-        assert_eq!(leader.put(&format!("/{index}"), &body).await.0, 200);
-        for _ in 0..megabytes * 1_000_000 / BULK {
-            let mut lines = String::new();
-            for _ in 0..BULK / EACH {
-                let noise = Alphanumeric.sample_string(&mut rand::rng(), EACH);
-                let _ = writeln!(lines, "{{\"index\":{{}}}}\n{{\"noise\":\"{noise}\"}}");
             }
             let (status, answer) = leader.bulk(&format!("/{index}/_bulk"), lines).await;
             assert_eq!((status, &answer["errors"]), (200, &json!(false)), "{answer}");

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use slipstream_cluster::{Cluster, ClusterConfig};
 use slipstream_model::{
     Change, Checkpoint, DocRef, IndexName, Op, PrimaryTerm, SeqNo, ShardId, ShardKey, Version,
 };
-use slipstream_sandbox::{Endpoint, Flavor, Sandbox, SandboxConfig};
+use slipstream_sandbox::Endpoint;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::{ApplyError, Bulks, Lane, LaneContext, Portion, Write};
 use crate::status::ShardCell;
+use crate::testing::target;
 
 const INDICES: usize = 6;
 const PORTIONS: u64 = 30;
@@ -47,18 +47,6 @@ fn portion(number: u64) -> Portion {
         batch: number,
         writes,
     }
-}
-
-async fn target() -> (Sandbox, Cluster) {
-    let sandbox = Sandbox::start(SandboxConfig {
-        engine: Flavor::OpenSearch,
-        cluster_name: "target".to_owned(),
-        data: None,
-        listen: ([127, 0, 0, 1], 0).into(),
-    });
-    let sandbox = sandbox.await.unwrap();
-    let cluster = Cluster::new(&ClusterConfig::new(sandbox.url())).unwrap();
-    (sandbox, cluster)
 }
 
 fn context(bulks: &Arc<Bulks>, index: &IndexName) -> LaneContext {

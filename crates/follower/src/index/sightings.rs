@@ -141,24 +141,15 @@ impl Sightings {
 mod tests {
     use serde_json::Map;
     use serde_json::value::RawValue;
-    use slipstream_cluster::ClusterConfig;
     use slipstream_model::settings::Settings;
-    use slipstream_sandbox::{Flavor, Sandbox, SandboxConfig};
     use tokio::time::{sleep, timeout};
 
     use super::*;
+    use crate::testing::target;
 
     #[tokio::test]
     async fn looks_are_taken_before_anybody_has_to_wait_for_one() {
-        let sandbox = Sandbox::start(SandboxConfig {
-            engine: Flavor::OpenSearch,
-            cluster_name: "target".to_owned(),
-            data: None,
-            listen: ([127, 0, 0, 1], 0).into(),
-        })
-        .await
-        .unwrap();
-        let cluster = Cluster::new(&ClusterConfig::new(sandbox.url())).unwrap();
+        let (sandbox, cluster) = target().await;
         let (index, other) = (IndexName::new("i"), IndexName::new("other"));
         let mapping = RawValue::from_string("{}".to_owned()).unwrap();
         let create = async |index: &IndexName| {

@@ -103,24 +103,16 @@ impl Listing {
 mod tests {
     use serde_json::value::RawValue;
     use serde_json::{Map, json};
-    use slipstream_cluster::{BulkItem, ClusterConfig};
+    use slipstream_cluster::BulkItem;
     use slipstream_model::{Change, Op, PrimaryTerm, Version};
-    use slipstream_sandbox::{Flavor, Sandbox, SandboxConfig};
 
     use super::*;
+    use crate::testing::target;
 
     /// A listing may be gone on with at its very end, and what it says of the index then is compared with the map.
     #[tokio::test]
     async fn what_was_applied_is_seen_also_where_nothing_is_left_to_list() {
-        let sandbox = Sandbox::start(SandboxConfig {
-            engine: Flavor::OpenSearch,
-            cluster_name: "target".to_owned(),
-            data: None,
-            listen: ([127, 0, 0, 1], 0).into(),
-        })
-        .await
-        .unwrap();
-        let cluster = Cluster::new(&ClusterConfig::new(sandbox.url())).unwrap();
+        let (sandbox, cluster) = target().await;
         let index = IndexName::new("i");
         let settings = [("index.refresh_interval".to_owned(), json!("-1"))].into();
         let mapping = RawValue::from_string("{}".to_owned()).unwrap();

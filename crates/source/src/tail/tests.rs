@@ -159,6 +159,17 @@ fn begin(engine: &Engine, folder: &Folder, next: u64) -> Files {
     Files::begin(folder, &engine.uuid, next).unwrap()
 }
 
+/// One document was written and taken.
+fn at_the_first() -> (Engine, Folder, Files) {
+    let mut engine = Engine::new();
+    engine.index(0);
+    engine.sync(0);
+    let folder = engine.watch();
+    let mut files = begin(&engine, &folder, 0);
+    assert_eq!(drain(&mut files, &folder).unwrap(), [(0, 1)]);
+    (engine, folder, files)
+}
+
 #[test]
 fn i1_nothing_above_the_global_checkpoint_comes_out() {
     let mut engine = Engine::new();
@@ -233,12 +244,7 @@ fn a_generation_that_is_held_can_be_read_after_a_flush_has_removed_it() {
 /// On a busy host the flush has removed a generation and its last checkpoint before anybody has read the latter.
 #[test]
 fn a_generation_whose_last_checkpoint_was_never_seen_is_let_go_of_too() {
-    let mut engine = Engine::new();
-    let folder = engine.watch();
-    let mut files = begin(&engine, &folder, 0);
-    engine.index(0);
-    engine.sync(0);
-    assert_eq!(drain(&mut files, &folder).unwrap(), [(0, 1)]);
+    let (mut engine, folder, mut files) = at_the_first();
     files.settle(&folder, ModelCheckpoint::new(0));
     assert_eq!(folder.held_generations(), 1);
     engine.roll(0);
@@ -310,12 +316,7 @@ fn a_translog_that_begins_in_the_middle_serves_from_there_only() {
 
 #[test]
 fn a_checkpoint_file_that_was_replaced_is_found_by_its_name() {
-    let mut engine = Engine::new();
-    engine.index(0);
-    engine.sync(0);
-    let folder = engine.watch();
-    let mut files = begin(&engine, &folder, 0);
-    assert_eq!(drain(&mut files, &folder).unwrap(), [(0, 1)]);
+    let (mut engine, folder, mut files) = at_the_first();
     // As the tool does it that cuts a damaged translog off, and unlike the engines, which write in place.
     fs::rename(engine.path(names::CHECKPOINT), engine.path("old")).unwrap();
     engine.index(1);
@@ -327,12 +328,7 @@ fn a_checkpoint_file_that_was_replaced_is_found_by_its_name() {
 
 #[test]
 fn a_folder_that_was_replaced_ends_the_tail() {
-    let mut engine = Engine::new();
-    engine.index(0);
-    engine.sync(0);
-    let folder = engine.watch();
-    let mut files = begin(&engine, &folder, 0);
-    assert_eq!(drain(&mut files, &folder).unwrap(), [(0, 1)]);
+    let (mut engine, folder, mut files) = at_the_first();
 
     // The same file names, other files: as after a recovery from files.
     fs::remove_file(engine.path(&names::generation(1))).unwrap();
